@@ -1,0 +1,8 @@
+# The version is the project's plus what git says of the commit, looked up again at every build so that it never lies.
+
+set(MCPROXY_GENERATED_DIR ${CMAKE_BINARY_DIR}/generated)
+add_custom_target(mc-proxy-version
+    COMMAND ${CMAKE_COMMAND} -DSOURCE_DIR=${CMAKE_SOURCE_DIR} -DBASE=${PROJECT_VERSION}
+            -DOUTPUT=${MCPROXY_GENERATED_DIR}/version_generated.h -P ${CMAKE_SOURCE_DIR}/cmake/write_version.cmake
+    BYPRODUCTS ${MCPROXY_GENERATED_DIR}/version_generated.h
+    COMMENT "" VERBATIM)

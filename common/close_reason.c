@@ -1,0 +1,25 @@
+/* Words and sentences of the close reasons, from the one table. */
+
+#include "close_reason.h"
+
+#include "check.h"
+
+#define CLOSE_REASON_WORD(id, word, sentence) [id] = (word),
+static const char *const words[] = {CLOSE_REASON_TABLE(CLOSE_REASON_WORD)};
+#undef CLOSE_REASON_WORD
+
+#define CLOSE_REASON_SENTENCE(id, word, sentence) [id] = (sentence),
+static const char *const sentences[] = {CLOSE_REASON_TABLE(CLOSE_REASON_SENTENCE)};
+#undef CLOSE_REASON_SENTENCE
+
+const char *close_reason_word(enum close_reason reason)
+{
+    CHECK((unsigned)reason < CLOSE_REASON_COUNT);
+    return words[reason];
+}
+
+const char *close_reason_sentence(enum close_reason reason)
+{
+    CHECK((unsigned)reason < CLOSE_REASON_COUNT);
+    return sentences[reason];
+}

@@ -1,0 +1,167 @@
+#ifndef SHM_LAYOUT_H
+#define SHM_LAYOUT_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "address.h"
+#include "close_reason.h"
+
+/*
+ * All memory that master and workers share. Three kinds of segments, each a memfd that can neither grow nor shrink:
+ *
+ *   tables   master read-write, workers read-only: routes, backends, firewall. One sparse file of many GiB of address space, of
+ *            which only what is used takes memory, so that growing never needs a new mapping:
+ *
+ *            0            struct shm_tables            fixed place
+ *            SHM_ARENA    records, hash arrays, ...    found by offset from the segment's start, never by pointer
+ *
+ *   stats    read-write for all: one block per worker slot with heartbeat, epoch pin and counters; survives the worker.
+ *   log      read-write for one worker and the master: a ring of log records (log_ring.h).
+ *
+ * Rules of the tables segment, which make it safe without locks or retries:
+ *   - a record is complete before one 8-byte release store (a hash slot, a backend word, the root word) makes it visible;
+ *   - a visible record never changes, except for fields marked _Atomic;
+ *   - readers pin an epoch (table_pin.h), load what they need with acquire, copy it, release; all within one callback;
+ *   - memory of an unpublished record is used again only when every pinned epoch is newer than its unpublishing.
+ * Only what the admin API can change at run time lives here. What comes from the configuration alone reaches workers by ctl_msg.h.
+ */
+
+#define SHM_LAYOUT_VERSION 1
+#define SHM_TABLES_MAGIC   0x31424154504d434dull /* "MCMPTAB1" */
+#define SHM_STATS_MAGIC    0x31415453504d434dull /* "MCMPSTA1" */
+
+#define SHM_LISTENERS_MAX     1024 /* listener ids 0..1023, over the life of a master */
+#define SHM_WORKERS_MAX       256  /* worker slots 0..255 */
+#define SHM_BACKEND_ADDRS_MAX 8    /* addresses kept per backend name */
+#define SHM_CACHE_LINE        64
+
+/** An offset from the start of the tables segment; 0 is "none". Records lie on multiples of 8. */
+typedef uint64_t shm_off;
+
+/*
+ * A hash table of 8-byte slots in buckets of one cache line (shm_hash.h):
+ *
+ *     63            32 31             0
+ *     | hash tag     | offset / 8     |    0: never used    1: was used (a search goes on)
+ */
+#define SHM_HASH_BUCKET_SLOTS 8
+#define SHM_HASH_EMPTY        0ull
+#define SHM_HASH_TOMBSTONE    1ull
+
+struct shm_hash_bucket {
+    _Alignas(SHM_CACHE_LINE) _Atomic uint64_t slots[SHM_HASH_BUCKET_SLOTS];
+};
+_Static_assert(sizeof(struct shm_hash_bucket) == SHM_CACHE_LINE, "a bucket is one cache line");
+
+/** A hash array; bucket_count is a power of two, or 0 for a table that has no array yet. */
+struct shm_hash_ref {
+    shm_off buckets;
+    uint32_t bucket_count;
+    uint32_t reserved;
+};
+
+/** What is found from one word: replaced as a whole when an array grows or is rebuilt. Immutable once published. */
+struct shm_root {
+    uint64_t generation; /* 1 and up */
+    struct shm_hash_ref routes;
+    struct shm_hash_ref fw4; /* firewall, IPv4 prefixes */
+    struct shm_hash_ref fw6; /* firewall, IPv6 prefixes */
+    shm_off backends; /* _Atomic uint64_t[backend_capacity]: backend id -> offset of struct shm_backend, 0: free */
+    uint32_t backend_capacity;
+    uint32_t reserved;
+};
+_Static_assert(sizeof(struct shm_root) == 72, "shared layout");
+
+/** A listener as the tables know it; its place in the array is the listener id. */
+struct shm_listener {
+    _Atomic uint64_t
+        wildcard_depths; /* bit d: a wildcard route with d labels exists (bit 63: 63 or more; bit 0: "*") */
+    _Atomic uint32_t max_connections; /* 0: no limit */
+    _Atomic uint32_t reserved;
+};
+_Static_assert(sizeof(struct shm_listener) == 16, "shared layout");
+
+/** Which prefix lengths and countries have rules: a look-up asks only for those. */
+struct shm_firewall {
+    _Atomic uint64_t v4_lengths;    /* bit p: a rule with prefix length p, 0..32 */
+    _Atomic uint64_t v6_lengths[3]; /* bit p of word p / 64, 0..128 */
+    _Atomic uint64_t countries[11]; /* bit (26 * first + second letter, 'A' = 0) */
+    _Atomic uint64_t rate_limit;    /* high half: new connections per window, 0 = off; low half: window in ms */
+};
+
+struct shm_tables {
+    uint64_t magic;
+    uint32_t layout_version;
+    uint32_t reserved;
+    uint64_t segment_bytes;
+    uint64_t hash_seed[2]; /* random per start: tags and buckets of names cannot be guessed from outside */
+    _Alignas(
+        SHM_CACHE_LINE) _Atomic uint64_t root; /* offset of the current struct shm_root; never 0 once workers run */
+    _Atomic uint64_t epoch;                    /* 1 and up; goes up whenever something was unpublished */
+    _Alignas(SHM_CACHE_LINE) struct shm_firewall firewall;
+    _Alignas(SHM_CACHE_LINE) struct shm_listener listeners[SHM_LISTENERS_MAX];
+};
+#define SHM_ARENA ((sizeof(struct shm_tables) + 4095) / 4096 * 4096)
+
+/** A route: (listener, kind, name) -> backend id. */
+struct shm_route {
+    uint32_t backend;
+    uint16_t listener;
+    uint8_t flags;    /* SHM_ROUTE_* */
+    uint8_t name_len; /* 0 only for "*" */
+    char name[];      /* normalised, without "*.", not terminated */
+};
+_Static_assert(sizeof(struct shm_route) == 8, "shared layout");
+#define SHM_ROUTE_WILDCARD            0x01
+#define SHM_ROUTE_SEND_PROXY_PROTOCOL 0x02
+
+/** One address of a backend. */
+struct shm_backend_addr {
+    struct ip_addr addr; /* 17 bytes */
+    uint8_t reserved;
+    uint16_t port; /* host order */
+};
+_Static_assert(sizeof(struct shm_backend_addr) == 20, "shared layout");
+
+/** A backend with the addresses known at the moment; a new answer of the resolver makes a new record. */
+struct shm_backend {
+    uint8_t kind;       /* enum backend_kind */
+    uint8_t addr_count; /* 0..SHM_BACKEND_ADDRS_MAX; 0 for BACKEND_UNIX, and for a name that has never been resolved */
+    uint16_t text_len;
+    struct shm_backend_addr addrs[];
+    /* then char text[text_len]: canonical, "app.internal:443", "unix:/run/app.sock"; not terminated */
+};
+_Static_assert(sizeof(struct shm_backend) == 4, "shared layout");
+
+/* ---- stats segment ---- */
+
+/** What one worker counts on one listener. Single writer (the slot's worker), so a plain load, add and store is enough. */
+struct shm_listener_stats {
+    _Atomic uint64_t accepted;
+    _Atomic uint64_t bytes_in;  /* from clients */
+    _Atomic uint64_t bytes_out; /* to clients */
+    _Atomic uint64_t closed[CLOSE_REASON_MAX];
+};
+
+struct shm_worker_stats {
+    _Alignas(SHM_CACHE_LINE) _Atomic uint64_t
+        pinned_epoch; /* 0: outside of a look-up; cleared by the master when the worker died */
+    _Alignas(SHM_CACHE_LINE) _Atomic uint64_t heartbeat; /* goes up at least every 250 ms while the loop turns */
+    _Atomic uint64_t pid;                                /* set by the worker when it is ready; 0: none */
+    _Atomic uint64_t accepted_before; /* accepted by earlier workers of this slot; set by the master */
+    _Atomic uint64_t country_unknown; /* look-ups that found no country */
+    _Alignas(SHM_CACHE_LINE) struct shm_listener_stats listeners[SHM_LISTENERS_MAX];
+};
+
+struct shm_stats {
+    uint64_t magic;
+    uint32_t layout_version;
+    uint32_t reserved;
+    /** Open connections by listener and worker slot: a listener's row is contiguous, as max_connections sums it. Each cell is
+     *  written by its worker; the master clears the column of a dead one. */
+    _Alignas(SHM_CACHE_LINE) _Atomic uint32_t active[SHM_LISTENERS_MAX][SHM_WORKERS_MAX];
+    struct shm_worker_stats workers[SHM_WORKERS_MAX];
+};
+
+#endif

@@ -1,0 +1,1 @@
+typedef int master_is_empty;
