@@ -54,17 +54,26 @@ static bool is_ipv4_mapped(const struct ip_addr *addr)
     return addr->family == 6 && memcmp(addr->bytes, ipv4_mapped_prefix, sizeof ipv4_mapped_prefix) == 0;
 }
 
-static struct ip_addr addr_of_ipv4(const uint8_t bytes[IPV4_BYTES])
+struct ip_addr ip_addr_of_ipv4(const uint8_t bytes[4])
 {
     struct ip_addr addr = {.family = 4};
     memcpy(addr.bytes, bytes, IPV4_BYTES);
     return addr;
 }
 
+struct ip_addr ip_addr_of_ipv6(const uint8_t bytes[16])
+{
+    if (memcmp(bytes, ipv4_mapped_prefix, sizeof ipv4_mapped_prefix) == 0)
+        return ip_addr_of_ipv4(bytes + sizeof ipv4_mapped_prefix);
+    struct ip_addr addr = {.family = 6};
+    memcpy(addr.bytes, bytes, IPV6_BYTES);
+    return addr;
+}
+
 /* The rule of address.h: IPv4-mapped IPv6 becomes IPv4. */
 static struct ip_addr unmapped(const struct ip_addr *addr)
 {
-    return is_ipv4_mapped(addr) ? addr_of_ipv4(addr->bytes + sizeof ipv4_mapped_prefix) : *addr;
+    return addr->family == 6 ? ip_addr_of_ipv6(addr->bytes) : *addr;
 }
 
 /* The address as written: IPv4-mapped stays IPv6. */
@@ -238,15 +247,12 @@ struct ip_endpoint ip_endpoint_of_sockaddr(const struct sockaddr_storage *ss)
     if (ss->ss_family == AF_INET) {
         struct sockaddr_in in4;
         memcpy(&in4, ss, sizeof in4);
-        end.addr.family = 4;
-        memcpy(end.addr.bytes, &in4.sin_addr, IPV4_BYTES);
+        end.addr = ip_addr_of_ipv4((const uint8_t *)&in4.sin_addr);
         end.port = ntohs(in4.sin_port);
     } else if (ss->ss_family == AF_INET6) {
         struct sockaddr_in6 in6;
-        struct ip_addr as_given = {.family = 6};
         memcpy(&in6, ss, sizeof in6);
-        memcpy(as_given.bytes, &in6.sin6_addr, IPV6_BYTES);
-        end.addr = unmapped(&as_given);
+        end.addr = ip_addr_of_ipv6(in6.sin6_addr.s6_addr);
         end.port = ntohs(in6.sin6_port);
     }
     return end;
