@@ -23,6 +23,13 @@ static enum proxy_result parse(const void *data, size_t len, struct proxy_header
     return result;
 }
 
+/* The text without its NUL: what stands behind it stays. */
+static void put(char *to, const char *text)
+{
+    for (; *text != '\0'; text++)
+        *to++ = *text;
+}
+
 static void assert_endpoint(const struct ip_endpoint *end, const char *expected)
 {
     char text[ADDRESS_TEXT_MAX];
@@ -198,13 +205,13 @@ static void test_line_length_limit(void **state)
     struct proxy_header h;
 
     memset(line, 'x', sizeof line);
-    memcpy(line, "PROXY UNKNOWN ", 14);
-    memcpy(line + PROXY_V1_MAX_BYTES - 2, "\r\n", 2);
+    put(line, "PROXY UNKNOWN ");
+    put(line + PROXY_V1_MAX_BYTES - 2, "\r\n");
     assert_int_equal(parse(line, PROXY_V1_MAX_BYTES - 1, &h), PROXY_MORE);
     assert_int_equal(parse(line, PROXY_V1_MAX_BYTES, &h), PROXY_OK);
     assert_int_equal(h.len, PROXY_V1_MAX_BYTES);
 
-    memcpy(line + PROXY_V1_MAX_BYTES - 2, "x\r\n", 3); /* one byte more */
+    put(line + PROXY_V1_MAX_BYTES - 2, "x\r\n"); /* one byte more */
     assert_int_equal(parse(line, PROXY_V1_MAX_BYTES - 2, &h), PROXY_MORE);
     assert_int_equal(parse(line, PROXY_V1_MAX_BYTES - 1, &h), PROXY_BAD);
     assert_int_equal(parse(line, sizeof line, &h), PROXY_BAD);
@@ -232,7 +239,7 @@ static void test_every_replaced_byte_ends_in_a_verdict(void **state)
         for (unsigned value = 0; value < 256; value++) {
             struct proxy_header h = {.reason = NULL};
             memset(line, 'x', sizeof line);
-            memcpy(line, good, len);
+            put(line, good);
             line[at] = (char)value;
             enum proxy_result result = parse(line, sizeof line, &h);
             assert_true(result == PROXY_OK || (result == PROXY_BAD && h.reason != NULL));
