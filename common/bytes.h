@@ -67,7 +67,7 @@ static inline uint8_t reader_u8(struct reader *r)
 static inline uint16_t reader_u16(struct reader *r)
 {
     struct bytes b = reader_slice(r, 2);
-    return b.len == 2 ? (uint16_t)(b.ptr[0] << 8 | b.ptr[1]) : 0;
+    return (uint16_t)(b.len == 2 ? b.ptr[0] << 8 | b.ptr[1] : 0);
 }
 
 static inline uint32_t reader_u24(struct reader *r)
