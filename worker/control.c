@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "ctl_codec.h"
 #include "ctl_socket.h"
 #include "err.h"
 #include "listener.h"
@@ -61,7 +62,7 @@ void control_tell_listener_removed(uint16_t id)
     tell(CTL_LISTENER_REMOVED, bytes_of(&payload, sizeof payload));
 }
 
-/* ---- what the master says: each handler gets a payload of at least the size in the table, and owns passed_fd ---- */
+/* ---- what the master says: each handler gets a payload that ctl_message_is_valid() has passed, and owns passed_fd ---- */
 
 static int take_settings(struct worker *w, struct bytes payload, int passed_fd)
 {
@@ -72,35 +73,20 @@ static int take_settings(struct worker *w, struct bytes payload, int passed_fd)
     return 0;
 }
 
-static int read_listener(struct bytes payload, const struct ctl_listener **out)
+static const struct ctl_listener *listener_of(struct bytes payload)
 {
-    const struct ctl_listener *spec = (const struct ctl_listener *)(const void *)payload.ptr;
-
-    if (spec->id >= SHM_LISTENERS_MAX || payload.len != sizeof *spec + spec->trusted_count * sizeof spec->trusted[0])
-        return ERR_PROTOCOL;
-    *out = spec;
-    return 0;
+    return (const struct ctl_listener *)(const void *)payload.ptr; /* ctl_recv() aligns it */
 }
 
 static int add_listener(struct worker *w, struct bytes payload, int passed_fd)
 {
-    const struct ctl_listener *spec;
-    int rc = passed_fd >= 0 ? read_listener(payload, &spec) : ERR_PROTOCOL;
-
-    if (rc == 0)
-        return listener_add(w, spec, passed_fd);
-    if (passed_fd >= 0)
-        close(passed_fd);
-    return rc;
+    return listener_add(w, listener_of(payload), passed_fd);
 }
 
 static int update_listener(struct worker *w, struct bytes payload, int passed_fd)
 {
-    const struct ctl_listener *spec;
-    int rc = read_listener(payload, &spec);
-
     (void)passed_fd;
-    return rc != 0 ? rc : listener_update(w, spec);
+    return listener_update(w, listener_of(payload));
 }
 
 static int remove_listener(struct worker *w, struct bytes payload, int passed_fd)
@@ -140,33 +126,28 @@ static int stop(struct worker *w, struct bytes payload, int passed_fd)
     return 0;
 }
 
-struct message_row {
-    int (*take)(struct worker *w, struct bytes payload, int passed_fd);
-    size_t min_len;
-    bool takes_fd;
-};
+typedef int (*message_fn)(struct worker *w, struct bytes payload, int passed_fd);
 
-static const struct message_row messages[] = {
-    [CTL_SETTINGS] = {take_settings, sizeof(struct ctl_settings), false},
-    [CTL_LISTENER_ADD] = {add_listener, sizeof(struct ctl_listener), true},
-    [CTL_LISTENER_UPDATE] = {update_listener, sizeof(struct ctl_listener), false},
-    [CTL_LISTENER_REMOVE] = {remove_listener, sizeof(struct ctl_listener_id), false},
-    [CTL_START] = {start, 0, false},
-    [CTL_DRAIN] = {drain, 0, false},
-    [CTL_STOP] = {stop, 0, false},
+static const message_fn messages[] = {
+    [CTL_SETTINGS] = take_settings,
+    [CTL_LISTENER_ADD] = add_listener,
+    [CTL_LISTENER_UPDATE] = update_listener,
+    [CTL_LISTENER_REMOVE] = remove_listener,
+    [CTL_START] = start,
+    [CTL_DRAIN] = drain,
+    [CTL_STOP] = stop,
 };
 
 static int take_message(struct worker *w, const struct ctl_header *header, struct bytes payload, int passed_fd)
 {
-    const struct message_row *row =
-        header->type < sizeof messages / sizeof messages[0] ? &messages[header->type] : NULL;
-    bool is_known = row != NULL && row->take != NULL && payload.len >= row->min_len;
+    bool is_ours = ctl_message_is_valid(CTL_FROM_MASTER, header->type, payload, passed_fd >= 0) &&
+                   header->type < sizeof messages / sizeof messages[0] && messages[header->type] != NULL;
 
-    if (passed_fd >= 0 && (!is_known || !row->takes_fd)) {
+    if (is_ours)
+        return messages[header->type](w, payload, passed_fd);
+    if (passed_fd >= 0)
         close(passed_fd);
-        return ERR_PROTOCOL;
-    }
-    return is_known ? row->take(w, payload, passed_fd) : ERR_PROTOCOL;
+    return ERR_PROTOCOL;
 }
 
 static void on_control_readable(EV_P_ ev_io *io, int revents)

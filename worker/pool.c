@@ -1,5 +1,5 @@
-/* Objects of one size from chunks, with a free list threaded through the unused ones. Under the address sanitizer each object is
- * an allocation of its own, so that a use after its end is seen. */
+/* Objects of one size from chunks, with a free list threaded through the unused ones. The address sanitizer is told which objects
+ * are free, so that a use after an object's end is seen. */
 
 #include "pool.h"
 
@@ -8,6 +8,13 @@
 
 #include "check.h"
 
+#ifdef MCPROXY_SANITIZED
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, size)   ((void)(at), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
+#endif
+
 #define POOL_CHUNK_BYTES 65536
 
 struct chunk {
@@ -15,31 +22,18 @@ struct chunk {
     _Alignas(64) unsigned char objects[];
 };
 
+static void push_free(struct pool *pool, void *object)
+{
+    memcpy(object, &pool->free_list, sizeof(void *));
+    pool->free_list = object;
+    ASAN_POISON_MEMORY_REGION(object, pool->object_size);
+}
+
 void pool_init(struct pool *pool, const char *name, size_t object_size)
 {
     CHECK(object_size >= sizeof(void *) && object_size < POOL_CHUNK_BYTES / 8);
     *pool = (struct pool){.name = name, .object_size = (object_size + 15) / 16 * 16};
 }
-
-#ifdef MCPROXY_SANITIZED
-
-void *pool_alloc(struct pool *pool)
-{
-    void *object = calloc(1, pool->object_size);
-
-    if (object != NULL)
-        pool->used++;
-    return object;
-}
-
-void pool_free(struct pool *pool, void *object)
-{
-    CHECK(pool->used > 0);
-    pool->used--;
-    free(object);
-}
-
-#else
 
 static int add_chunk(struct pool *pool)
 {
@@ -49,11 +43,8 @@ static int add_chunk(struct pool *pool)
     chunk->next = pool->chunks;
     pool->chunks = chunk;
     size_t count = (POOL_CHUNK_BYTES - sizeof *chunk) / pool->object_size;
-    for (size_t i = count; i-- > 0;) {
-        void *object = chunk->objects + i * pool->object_size;
-        memcpy(object, &pool->free_list, sizeof(void *));
-        pool->free_list = object;
-    }
+    for (size_t i = count; i-- > 0;)
+        push_free(pool, chunk->objects + i * pool->object_size);
     pool->total += (uint32_t)count;
     return 0;
 }
@@ -63,6 +54,7 @@ void *pool_alloc(struct pool *pool)
     if (pool->free_list == NULL && add_chunk(pool) != 0)
         return NULL;
     void *object = pool->free_list;
+    ASAN_UNPOISON_MEMORY_REGION(object, pool->object_size);
     memcpy(&pool->free_list, object, sizeof(void *));
     pool->used++;
     return memset(object, 0, pool->object_size);
@@ -72,11 +64,8 @@ void pool_free(struct pool *pool, void *object)
 {
     CHECK(pool->used > 0);
     pool->used--;
-    memcpy(object, &pool->free_list, sizeof(void *));
-    pool->free_list = object;
+    push_free(pool, object);
 }
-
-#endif
 
 void pool_fini(struct pool *pool)
 {
