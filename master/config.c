@@ -11,6 +11,7 @@
 
 #include "config_builder.h"
 #include "config_env.h"
+#include "config_memory.h"
 #include "config_parse.h"
 #include "config_rules.h"
 #include "err.h"
@@ -212,6 +213,7 @@ void config_free(struct config **config)
     free(c->geoip_db);
     free(c->database_path);
     free(c->user);
+    config_origin_free(&c->origin);
     free(c);
     *config = NULL;
 }

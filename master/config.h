@@ -33,6 +33,8 @@ struct config_listener {
     unsigned route_count;
 };
 
+struct config_origin;
+
 /** An address of the admin API. */
 struct config_grpc_addr {
     char *text; /* as the file writes it */
@@ -84,6 +86,8 @@ struct config {
     /* [listener NAME], in the order of the file */
     struct config_listener *listeners;
     unsigned listener_count;
+
+    struct config_origin *origin; /* where all this was written; private to master/config_*.c */
 };
 
 /**
