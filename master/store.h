@@ -69,7 +69,10 @@ void store_close(struct store **store);
 
 struct store_check_result {
     bool is_missing; /* there is no file yet; a server would make it */
-    bool is_in_use;  /* a server has it open: the contents were not looked at, only the header */
+    bool is_in_use;  /* a server has it open */
+    bool
+        is_unread; /* only the header was looked at: it is in use, by a server or another program, or the next start has to roll
+                        an unfinished change back first */
 };
 
 /**
@@ -124,7 +127,7 @@ int store_each_listener(struct store *store, store_listener_fn fn, void *ctx, st
  *
  * Each is durable when it returns 0: it survives a power cut. Otherwise nothing has changed:
  *   ERR_NOT_FOUND, ERR_EXISTS   as said below; a transaction that was begun goes on
- *   ERR_INVALID                 a text that is empty, too long or not UTF-8
+ *   ERR_INVALID                 a text that is empty or too long
  *   ERR_UNAVAILABLE             disk full, I/O error, file gone or locked by another program, or an earlier failure after which
  *                               nothing can be trusted to be on disk until a restart (reading still works)
  *   ERR_CORRUPT, ERR_NO_MEMORY
