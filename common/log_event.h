@@ -6,6 +6,7 @@
 
 #include "address.h"
 #include "bytes.h"
+#include "check.h"
 
 /*
  * A log event: level, time, message and typed fields, encoded into one flat record. Workers put records into their ring in shared
@@ -18,6 +19,12 @@
  */
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+
+/** The word in log lines, static: "DEBUG", "INFO", "WARN", "ERROR". */
+const char *log_level_word(enum log_level level);
+
+/** The level of a configuration's word: "debug", "info", "warn", "error", in this case only; otherwise ERR_INVALID. */
+int log_level_parse(struct bytes word, enum log_level *out) MUST_CHECK;
 
 /* clang-format off */
 /*      id                     word */
@@ -64,7 +71,8 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
     X(LOG_KEY_COUNT,         "count")        \
     X(LOG_KEY_ADDRESSES,     "addresses")    \
     X(LOG_KEY_TTL_S,         "ttl_s")        \
-    X(LOG_KEY_DELAY_MS,      "delay_ms")
+    X(LOG_KEY_DELAY_MS,      "delay_ms")     \
+    X(LOG_KEY_DAMAGED,       "damaged")
 /* clang-format on */
 
 #define LOG_KEY_ENUM(id, word) id,
@@ -74,7 +82,8 @@ enum log_key { LOG_KEY_TABLE(LOG_KEY_ENUM) LOG_KEY_END };
 /** The word of a key, static; NULL for a number that is no key (a record from a broken worker). */
 const char *log_key_word(unsigned key);
 
-#define LOG_EVENT_MAX_BYTES 2048 /* a record with everything; fields that do not fit are left out, long strings cut */
+#define LOG_EVENT_MAX_BYTES 2048 /* a record with everything; fields that do not fit are left out, never half */
+#define LOG_STRING_MAX      1024 /* longer strings, messages too, are cut and end in "..." */
 
 struct log_event {
     uint16_t len;
@@ -96,13 +105,20 @@ bool log_is_enabled(enum log_level level);
 /** Begin an event. message is a constant sentence for people, without variable parts: those are fields. */
 void log_event_begin(struct log_event *e, enum log_level level, const char *message);
 void log_event_str(struct log_event *e, enum log_key key, struct bytes value);
-void log_event_cstr(struct log_event *e, enum log_key key, const char *value);
+void log_event_cstr(struct log_event *e, enum log_key key, const char *value); /* NULL: no field */
 void log_event_u64(struct log_event *e, enum log_key key, uint64_t value);
 void log_event_i64(struct log_event *e, enum log_key key, int64_t value);
 void log_event_bool(struct log_event *e, enum log_key key, bool value);
 void log_event_endpoint(struct log_event *e, enum log_key key, const struct ip_endpoint *value);
-/** Hand the record to the sink. */
+/** Hand the record to the sink. errno is as before. */
 void log_event_end(struct log_event *e);
+
+/**
+ * For those who hand the record on themselves instead of calling log_event_end(): begin whatever the level in force, as a notice
+ * of lost lines must not get lost too, and take the record (borrowed from e).
+ */
+void log_event_begin_always(struct log_event *e, enum log_level level, const char *message);
+struct bytes log_event_record(const struct log_event *e);
 
 /** A message with nothing but text: log_text(LOG_INFO, "draining"). */
 void log_text(enum log_level level, const char *message);
@@ -129,10 +145,10 @@ struct log_record_reader {
     struct bytes rest;
 };
 
-/** Begin to read a record; ERR_PROTOCOL if it is none. Pure. */
+/** Begin to read a record; ERR_PROTOCOL if it is none (also: a time after the year 9999). Pure. */
 int log_record_open(struct log_record_reader *r, struct bytes record) MUST_CHECK;
 
-/** The next field: 1 and *out, 0 at the end, ERR_PROTOCOL if the record is damaged from here on. */
+/** The next field: 1 and *out, 0 at the end, ERR_PROTOCOL (now and at every later call) if the record is damaged from here on. */
 int log_record_next(struct log_record_reader *r, struct log_field *out) MUST_CHECK;
 
 #endif
