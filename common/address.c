@@ -200,17 +200,29 @@ int ip_cidr_parse(struct bytes text, struct ip_cidr *out, struct strbuf *why)
     return 0;
 }
 
+/* In ::/96, where IPv4-compatible addresses once lived, the libc writes "::0.1.0.2"; nobody else does since RFC 4291 2.5.5.1. */
+static bool is_ipv4_compatible(const struct ip_addr *addr)
+{
+    static const uint8_t zeros[IPV6_BYTES - IPV4_BYTES];
+
+    return addr->family == 6 && memcmp(addr->bytes, zeros, sizeof zeros) == 0 &&
+           (addr->bytes[12] | addr->bytes[13]) != 0;
+}
+
 void ip_addr_format(const struct ip_addr *addr, struct strbuf *out)
 {
     char text[INET6_ADDRSTRLEN];
 
     if (addr->family == 0) {
         strbuf_add(out, "unknown");
-        return;
+    } else if (is_ipv4_compatible(addr)) {
+        const uint8_t *end = addr->bytes + IPV6_BYTES - IPV4_BYTES;
+        strbuf_addf(out, "::%x:%x", end[0] << 8 | end[1], end[2] << 8 | end[3]);
+    } else {
+        const char *p = inet_ntop(addr->family == 4 ? AF_INET : AF_INET6, addr->bytes, text, sizeof text);
+        CHECK(p != NULL);
+        strbuf_add(out, p);
     }
-    const char *p = inet_ntop(addr->family == 4 ? AF_INET : AF_INET6, addr->bytes, text, sizeof text);
-    CHECK(p != NULL);
-    strbuf_add(out, p);
 }
 
 void ip_cidr_format(const struct ip_cidr *cidr, struct strbuf *out)
