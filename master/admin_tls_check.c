@@ -33,10 +33,10 @@ static void report(const struct tls_check *c, enum admin_tls_file file, bool is_
     c->report(c->context, file, is_warning, data);
 }
 
-/** What OpenSSL says of the last failure. */
+/** What OpenSSL says of the first failure since ERR_clear_error(): those behind it are only on its way out. */
 static const char *reason(void)
 {
-    const char *text = ERR_reason_error_string(ERR_peek_last_error());
+    const char *text = ERR_reason_error_string(ERR_peek_error());
 
     return text != NULL ? text : "unknown error";
 }
@@ -72,6 +72,7 @@ static bool check_cert(const struct tls_check *c, const char *path)
 {
     if (!can_read(c, ADMIN_TLS_CERT, path))
         return false;
+    ERR_clear_error();
     if (SSL_CTX_use_certificate_chain_file(c->ctx, path) != 1) {
         report(c, ADMIN_TLS_CERT, false, "holds no usable certificate: %s; expected a PEM certificate chain", reason());
         return false;
@@ -104,8 +105,8 @@ static void check_key(const struct tls_check *c, const char *path, bool has_cert
         return;
     if (was_asked)
         report(c, ADMIN_TLS_KEY, false, "is protected by a passphrase; expected a PEM private key without one");
-    else if (has_cert && (ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH ||
-                          ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_TYPE_MISMATCH))
+    else if (has_cert && (ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_VALUES_MISMATCH ||
+                          ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_TYPE_MISMATCH))
         report(c, ADMIN_TLS_KEY, false, "is not the key of tls_cert; expected the private key that belongs to it");
     else
         report(c, ADMIN_TLS_KEY, false, "holds no usable private key: %s; expected a PEM private key", reason());
@@ -113,6 +114,7 @@ static void check_key(const struct tls_check *c, const char *path, bool has_cert
 
 static void check_ca(const struct tls_check *c, const char *path)
 {
+    ERR_clear_error();
     if (can_read(c, ADMIN_TLS_CA, path) && SSL_CTX_load_verify_file(c->ctx, path) != 1)
         report(c, ADMIN_TLS_CA, false, "holds no usable certificate: %s; expected PEM certificates of a CA", reason());
 }
@@ -121,13 +123,14 @@ void admin_tls_check(const char *cert_path, const char *key_path, const char *ca
                      void *context)
 {
     struct tls_check c = {.ctx = SSL_CTX_new(TLS_server_method()), .report = report_fn, .context = context};
-    bool has_cert;
+    bool has_cert = false;
 
     if (c.ctx == NULL) {
         report(&c, ADMIN_TLS_CERT, false, "cannot be checked: %s", reason());
         return;
     }
-    has_cert = check_cert(&c, cert_path);
+    if (cert_path != NULL)
+        has_cert = check_cert(&c, cert_path);
     if (key_path != NULL)
         check_key(&c, key_path, has_cert);
     if (ca_path != NULL)

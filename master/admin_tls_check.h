@@ -13,7 +13,7 @@ typedef void (*admin_tls_report_fn)(void *context, enum admin_tls_file file, boo
  * Look at the files that TLS of the admin API needs, the way the server loads them, and report every problem: unreadable, no PEM, a
  * key that asks for a passphrase or belongs to another certificate; as warnings a certificate that has run out or is not valid yet.
  *
- * @param key_path, ca_path  may be NULL: not configured
+ * Each path may be NULL: not configured.
  */
 void admin_tls_check(const char *cert_path, const char *key_path, const char *ca_path, admin_tls_report_fn report,
                      void *context);

@@ -33,35 +33,51 @@ static void print_summary(const struct config *config, const struct store_check_
                                  : "ok");
 }
 
-/** The database counts only once the configuration that names it is right. */
-static int check_database(const struct cli_command *command, const struct config *config)
+/** 0 with *out, or what store_check() says, told on standard error. */
+static int check_database(const struct cli_command *command, const char *path, struct store_check_result *out)
 {
     char data[1024];
     struct strbuf why = STRBUF_OF(data);
-    struct store_check_result result;
+    int rc = store_check(path, out, &why);
 
-    if (store_check(config->database_path, &result, &why) != 0) {
+    if (rc != 0)
         cli_error(command, "%s", data);
+    return rc;
+}
+
+/** What the configuration names is looked at even if it has errors elsewhere. */
+static int check_named(const struct cli_command *command, const struct config *config, bool is_valid,
+                       struct config_errors *errors)
+{
+    struct store_check_result database = {0};
+    int rc = config_check_files(config, errors);
+    int database_rc = 0;
+
+    print_errors(errors);
+    if (config->database_path != NULL)
+        database_rc = check_database(command, config->database_path, &database);
+    if (!is_valid || rc != 0)
+        return CLI_CONFIG;
+    if (database_rc != 0)
         return CLI_FAILED;
-    }
-    print_summary(config, &result);
+    print_summary(config, &database);
     return CLI_DONE;
 }
 
 static int check_file(const struct cli_command *command, const char *path, struct config_errors *errors)
 {
-    struct config *config = NULL;
-    int rc = config_load(path, environ, &config, errors);
-    int status;
+    struct config *config;
+    int rc = config_load_anyway(path, environ, &config, errors);
+    int status = CLI_CONFIG;
 
-    if (rc == 0)
-        rc = config_check_files(config, errors);
-    print_errors(errors);
-    if (rc == ERR_NO_MEMORY || errors->is_incomplete)
+    if (config != NULL)
+        status = check_named(command, config, rc == 0, errors);
+    else
+        print_errors(errors);
+    if (rc == ERR_NO_MEMORY || errors->is_incomplete) {
         cli_error(command, "out of memory");
-    status = rc == ERR_NO_MEMORY ? CLI_FAILED : CLI_CONFIG;
-    if (rc == 0)
-        status = check_database(command, config);
+        status = CLI_FAILED;
+    }
     config_free(&config);
     return status;
 }

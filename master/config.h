@@ -117,6 +117,13 @@ int config_load(const char *path, char *const *environment, struct config **out,
                 struct config_errors *errors) MUST_CHECK;
 
 /**
+ * For `check`, which goes on to what the configuration names even if some of its lines are wrong: as config_load(), but with
+ * ERR_INVALID too *out is a configuration, in which the wrong values are missing, or NULL if the file cannot be read.
+ */
+int config_load_anyway(const char *path, char *const *environment, struct config **out,
+                       struct config_errors *errors) MUST_CHECK;
+
+/**
  * For client commands, which need to know how to reach the server and nothing else: as config_load(), but only what concerns
  * [grpc] is an error, so that a file with nothing but [grpc] is enough. Only the grpc_ fields of the result may be relied on.
  */

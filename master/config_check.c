@@ -71,7 +71,7 @@ int config_check_files(const struct config *config, struct config_errors *errors
 
     if (config->user != NULL)
         check_user(&c);
-    if (config->grpc_tls_cert != NULL)
+    if (config->grpc_tls_cert != NULL || config->grpc_tls_key != NULL || config->grpc_client_ca != NULL)
         admin_tls_check(config->grpc_tls_cert, config->grpc_tls_key, config->grpc_client_ca, on_tls_problem, &c);
     if (config->geoip_db != NULL)
         check_geoip(&c);
