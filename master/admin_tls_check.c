@@ -82,6 +82,7 @@ static bool check_cert(const struct tls_check *c, const char *path)
 }
 
 /** A server has nobody to ask; without this OpenSSL would ask on the terminal. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): OpenSSL's type pem_password_cb */
 static int refuse_passphrase(char *buffer, int size, int is_writing, void *was_asked)
 {
     (void)buffer;

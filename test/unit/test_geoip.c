@@ -215,7 +215,7 @@ static void test_hostile_values(void **state)
     expect(&d, ERR_CORRUPT, "is damaged");
 
     make_good(&d); /* a tree that leads to the middle of nowhere */
-    memcpy(d.bytes + 3 * 6, "\xff\xff\xff\xff\xff\xff", 6);
+    memcpy(d.bytes + 18, "\xff\xff\xff\xff\xff\xff", 6);
     expect(&d, ERR_CORRUPT, "is damaged");
 }
 
@@ -229,7 +229,7 @@ static void test_prefixes_and_flips(void **state)
     make_good(&good);
     for (size_t i = 0; i < 2 * good.len; i++) {
         struct strbuf why = STRBUF_OF(data);
-        struct database d = {.bytes = malloc(good.len), .len = good.len};
+        struct database d = {.bytes = malloc(good.len + 1), .len = good.len};
         int fd;
         assert_non_null(d.bytes);
         memcpy(d.bytes, good.bytes, good.len);
