@@ -239,6 +239,7 @@ static const struct error_case cases[] = {
 /* Without the tail. */
 static const struct error_case bare_cases[] = {
     {"nothing", "", .errors = {"/etc/mc/c.ini: [database] path: is required and not set; expected the path"}, .warnings = {"/etc/mc/c.ini: [listener NAME]: there is no such section"}},
+    {"what has no line comes last", "[log]\nlevel = x\n[listener a]\naddr = :1\n", .errors = {AT(2) "[log] level", "/etc/mc/c.ini: [database] path: is required"}},
     {"an empty section", "\n[database]\n[listener a]\naddr = :1\n", .errors = {AT(2) "[database] path: is required and not set"}},
     {"a path from the environment", "[listener a]\naddr = :1\n", .environment = {"MCPROXY_DATABASE_PATH=/a"}},
     {"an empty path from the environment", "[listener a]\naddr = :1\n", .errors = {"MCPROXY_DATABASE_PATH: [database] path: \"\": the value is empty"}, .environment = {"MCPROXY_DATABASE_PATH="}},
