@@ -307,7 +307,7 @@ static enum conn_next choose_first_step(struct conn *c)
         return conn_enter(c, CONN_STEP_PROXY);
     case PROXY_MODE_MIXED: return conn_enter(c, is_trusted(l, &c->client.addr) ? CONN_STEP_PROXY : CONN_STEP_HELLO);
     }
-    CHECK(!"a proxy_mode that is none");
+    CHECK(false && "a proxy_mode that is none");
     return CONN_DONE;
 }
 
