@@ -44,6 +44,7 @@ enum fake_order {
 struct fake_report {
     _Atomic uint64_t starts;
     _Atomic uint64_t fd_bits; /* open descriptors below 64 */
+    _Atomic uint32_t obeys;   /* the order that is in force */
     _Atomic uint32_t pgid_is_own;
     _Atomic uint32_t signals_are_reset;
     _Atomic uint32_t idle_timeout_ms; /* of the latest settings */
@@ -292,6 +293,7 @@ static void fake_obey(struct fake_worker *f)
         for (;;)
             pause();
     }
+    atomic_store(&f->report->obeys, fake_order_of(f));
     while (fake_order_of(f) == FAKE_HANG)
         poll(NULL, 0, 5);
 }
