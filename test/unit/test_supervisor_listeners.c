@@ -24,15 +24,14 @@ static void test_settings_properties_and_geoip_reach_workers_and_successors(void
 {
     struct fixture *f = *state;
     const struct fake_report *r = &f->orders->report[0];
-    static struct {
-        struct ctl_listener ctl;
-        struct ip_cidr trusted[3];
-    } changed = {.ctl = {.id = 0, .trusted_count = 3, .addr = "x"}};
+    struct ctl_listener *changed = calloc(1, sizeof *changed + 3 * sizeof changed->trusted[0]);
     struct ctl_settings settings = {.idle_timeout_ms = 77, .shutdown_timeout_ms = 20000};
 
+    assert_non_null(changed);
+    changed->trusted_count = 3;
     fixture_start(f, 1);
     supervisor_set_settings(f->sup, &settings);
-    assert_int_equal(supervisor_update_listener(f->sup, &changed.ctl), 0);
+    assert_int_equal(supervisor_update_listener(f->sup, changed), 0);
     supervisor_set_geoip(f->sup, open("/dev/null", O_RDONLY | O_CLOEXEC));
     WAIT_UNTIL(f, atomic_load(&r->geoip_seen) == 1);
     assert_int_equal(atomic_load(&r->idle_timeout_ms), 77);
@@ -47,8 +46,9 @@ static void test_settings_properties_and_geoip_reach_workers_and_successors(void
     assert_int_equal(atomic_load(&r->trusted_count), 3);
     supervisor_set_geoip(f->sup, -1);
     WAIT_UNTIL(f, atomic_load(&r->geoip_seen) == 2);
-    changed.ctl.id = 9;
-    assert_int_equal(supervisor_update_listener(f->sup, &changed.ctl), ERR_NOT_FOUND);
+    changed->id = 9;
+    assert_int_equal(supervisor_update_listener(f->sup, changed), ERR_NOT_FOUND);
+    free(changed);
 }
 
 static void test_an_address_in_use_is_refused_and_nothing_stays_behind(void **state)
