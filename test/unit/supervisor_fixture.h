@@ -205,6 +205,13 @@ static void fixture_order(struct fixture *f, unsigned slot, enum fake_order orde
     atomic_store(&f->orders->order[slot], (uint32_t)order);
 }
 
+/** The same, and wait until the worker acts on it. */
+static void fixture_order_now(struct fixture *f, unsigned slot, enum fake_order order)
+{
+    fixture_order(f, slot, order);
+    WAIT_UNTIL(f, atomic_load(&f->orders->report[slot].obeys) == (uint32_t)order);
+}
+
 /* ---- listeners and clients ---- */
 
 static struct sockaddr_in loopback(uint16_t port)
