@@ -119,8 +119,10 @@ static inline int32_t fixture_match(const struct tables_fixture *f, uint16_t lis
     return view_match(&f->tables->view, listener, bytes_of_str(name));
 }
 
+/** Shared memory in use, with nothing waiting for readers. */
 static inline uint64_t fixture_used_bytes(const struct tables_fixture *f)
 {
+    tables_reclaim(f->tables);
     return shm_arena_stats(&f->tables->arena).used_bytes;
 }
 
