@@ -46,12 +46,12 @@ static inline void fixture_fini(struct tables_fixture *f)
 static inline struct host_pattern pattern_of(const char *text)
 {
     struct host_pattern p = {.kind = HOST_PATTERN_EXACT};
+    const char *name = text;
 
-    if (strcmp(text, "*") == 0)
-        p.kind = HOST_PATTERN_ANY;
-    else if (strncmp(text, "*.", 2) == 0)
-        p.kind = HOST_PATTERN_WILDCARD;
-    const char *name = p.kind == HOST_PATTERN_ANY ? "" : p.kind == HOST_PATTERN_WILDCARD ? text + 2 : text;
+    if (text[0] == '*') {
+        p.kind = text[1] == '\0' ? HOST_PATTERN_ANY : HOST_PATTERN_WILDCARD;
+        name = text[1] == '\0' ? "" : text + 2;
+    }
     p.len = (uint8_t)strlen(name);
     memcpy(p.name, name, p.len);
     return p;
