@@ -66,10 +66,10 @@ static int write_first_root(struct tables *t, uint64_t words_bytes)
 int tables_new(const struct tables_options *options, struct tables **out)
 {
     struct tables *t = calloc(1, sizeof *t);
-    int rc = t != NULL ? 0 : ERR_NO_MEMORY;
+    int rc = 0;
 
-    if (rc != 0)
-        return rc;
+    if (t == NULL)
+        return ERR_NO_MEMORY;
     /* The reserved front depends on how much address space there is, so it is asked for in two steps. */
     if ((rc = shm_arena_init(&t->arena, options->segment_bytes, SHM_ARENA)) != 0) {
         free(t);

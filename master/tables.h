@@ -40,9 +40,9 @@ struct tables {
     struct retire_queue retired;
     struct shm_stats *stats;
     unsigned worker_slots;
-    bool is_changing;            /* between begin and end */
-    _Atomic uint64_t own_pin;    /* of view */
-    struct table_view view;      /* for look-ups in this process, with the code that workers use */
+    bool is_changing;         /* between begin and end */
+    _Atomic uint64_t own_pin; /* of view */
+    struct table_view view;   /* for look-ups in this process, with the code that workers use */
 };
 
 /** Make the segment with empty tables, generation 1. 0, ERR_NO_MEMORY, or ERR_SYSTEM with errno. */
