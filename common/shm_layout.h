@@ -136,6 +136,17 @@ _Static_assert(sizeof(struct shm_route) == 8, "shared layout");
 #define SHM_ROUTE_WILDCARD            0x01
 #define SHM_ROUTE_SEND_PROXY_PROTOCOL 0x02
 
+/** A firewall rule of one prefix; in the IPv4 table addr has 4 bytes, in the IPv6 table 16. Bits behind prefix_len are zero. */
+struct shm_fw_rule {
+    uint8_t prefix_len;
+    uint8_t flags; /* SHM_FW_*: what it was written as; both may be there for one address */
+    uint8_t reserved[2];
+    uint8_t addr[];
+};
+_Static_assert(sizeof(struct shm_fw_rule) == 4, "shared layout");
+#define SHM_FW_IP   0x01 /* "192.0.2.7" */
+#define SHM_FW_CIDR 0x02 /* "192.0.2.7/32" */
+
 /** One address of a backend. */
 struct shm_backend_addr {
     struct ip_addr addr; /* 17 bytes */

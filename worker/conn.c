@@ -160,7 +160,7 @@ static void arm_side(struct worker *w, struct conn_side *side, int wants)
         return;
     ev_io_stop(w->loop, &side->io);
     if (wants != 0) {
-        ev_io_set(&side->io, side->io.fd, wants);
+        ev_io_modify(&side->io, wants); /* not ev_io_set(): that would cost an epoll_ctl() even for unchanged events */
         ev_io_start(w->loop, &side->io);
     }
 }
@@ -360,7 +360,7 @@ void conn_setup_free(struct conn *c)
     c->setup = NULL;
 }
 
-/** Does a connection that ends for this reason reset its client? All do that never got what they asked for. */
+/** Does a connection that ends for this reason send RST? All do that never got what they asked for. */
 static bool is_reset_reason(enum close_reason reason)
 {
     switch (reason) {
@@ -382,8 +382,10 @@ void conn_close(struct conn *c, enum close_reason reason)
     _Atomic uint64_t *closed = &l->stats->closed[reason];
 
     CHECK_MAGIC(c, CONN_MAGIC);
-    if (c->step != CONN_STEP_LINGER && is_reset_reason(reason))
+    if (c->step != CONN_STEP_LINGER && is_reset_reason(reason)) {
         c->front.is_reset_on_close = true;
+        c->back.is_reset_on_close = true; /* a stream that was cut must not look like one that ended */
+    }
     wheel_remove(&c->timeout);
     conn_side_close(c, &c->front);
     conn_side_close(c, &c->back);

@@ -72,13 +72,15 @@ static enum conn_next read_more(struct conn *c, enum close_reason eof_reason)
     if (s->len > 0) {
         if (!grow_own_bytes(s, s->len < OWN_BYTES_MIN ? 1 : s->len / 2))
             return conn_end(c, CLOSE_NO_MEMORY);
+        s->bytes = s->own_bytes;
         at = s->own_bytes + s->len;
         room = s->own_capacity - s->len;
     }
     ssize_t n = recv(c->front.io.fd, at, room, 0);
     if (n > 0) {
         conn_count_in(c, (size_t)n);
-        s->bytes = s->len > 0 ? s->own_bytes : at;
+        if (s->len == 0)
+            s->bytes = at;
         s->len += (uint32_t)n;
         return CONN_NEXT;
     }
