@@ -17,11 +17,12 @@
 
 tables_step_fn tables_on_step;
 
-static void free_memory(void *owner, shm_off off, uint64_t size)
+static bool free_memory(struct retired *item)
 {
-    struct tables *t = owner;
+    struct tables *t = item->owner;
 
-    shm_arena_free(&t->arena, off, size);
+    shm_arena_free(&t->arena, item->off, item->size);
+    return true;
 }
 
 static uint64_t backend_words_bytes(uint64_t segment_bytes)
@@ -141,11 +142,18 @@ size_t tables_reclaim(struct tables *t)
     return retire_queue_reclaim(&t->retired, least);
 }
 
+int tables_alloc_only(struct tables *t, uint64_t size, shm_off *off_out)
+{
+    return shm_arena_alloc(&t->arena, size, off_out);
+}
+
 int tables_alloc(struct tables *t, uint64_t size, shm_off *off_out)
 {
-    if (shm_arena_alloc(&t->arena, size, off_out) == 0)
-        return 0;
-    return tables_reclaim(t) > 0 ? shm_arena_alloc(&t->arena, size, off_out) : ERR_NO_MEMORY;
+    do {
+        if (shm_arena_alloc(&t->arena, size, off_out) == 0)
+            return 0;
+    } while (tables_reclaim(t) > 0);
+    return ERR_NO_MEMORY;
 }
 
 void tables_free_now(struct tables *t, shm_off off, uint64_t size)

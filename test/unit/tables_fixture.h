@@ -119,10 +119,17 @@ static inline int32_t fixture_match(const struct tables_fixture *f, uint16_t lis
     return view_match(&f->tables->view, listener, bytes_of_str(name));
 }
 
+/** Free all that no reader holds. */
+static inline void fixture_reclaim(const struct tables_fixture *f)
+{
+    while (tables_reclaim(f->tables) > 0)
+        continue;
+}
+
 /** Shared memory in use, with nothing waiting for readers. */
 static inline uint64_t fixture_used_bytes(const struct tables_fixture *f)
 {
-    tables_reclaim(f->tables);
+    fixture_reclaim(f);
     return shm_arena_stats(&f->tables->arena).used_bytes;
 }
 

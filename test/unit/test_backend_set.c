@@ -182,10 +182,10 @@ static void the_resolver_hears_of_names_coming_and_going(void **state)
     assert_int_equal(names, 1);
 
     assert_int_equal(fixture_remove(&f, 0, "b.example.com"), 0);
-    tables_reclaim(f.tables);
+    fixture_reclaim(&f);
     assert_int_equal(log.removed, 0);
     assert_int_equal(fixture_remove(&f, 0, "c.example.com"), 0);
-    tables_reclaim(f.tables);
+    fixture_reclaim(&f);
     assert_int_equal(log.removed, 1);
 
     /* Named again before the last reader has gone: it stays, with its addresses. */
@@ -195,7 +195,7 @@ static void the_resolver_hears_of_names_coming_and_going(void **state)
     assert_int_equal(fixture_remove(&f, 0, "b.example.com"), 0);
     put_name(&f, "d.example.com", "app.internal");
     table_release(&view);
-    tables_reclaim(f.tables);
+    fixture_reclaim(&f);
     assert_int_equal(log.added, 2);
     assert_int_equal(log.removed, 1);
     fixture_fini(&f);

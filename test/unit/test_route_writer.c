@@ -155,7 +155,7 @@ static void compare_backends(struct tables_fixture *f, const struct shadow *s)
     }
     for (unsigned b = 0; b < BACKENDS; b++)
         used += is_used[b];
-    tables_reclaim(f->tables);
+    fixture_reclaim(f);
     assert_int_equal(f->tables->retired.count, 0);
     assert_int_equal(backend_set_count(f->backends), used);
 }
@@ -406,7 +406,7 @@ static void a_table_that_lost_its_routes_takes_little_memory(void **state)
         (void)snprintf(name, sizeof name, "n%u.example.com", i);
         assert_int_equal(fixture_remove(&f, 0, name), 0);
     }
-    tables_reclaim(f.tables);
+    fixture_reclaim(&f);
     assert_int_equal(backend_set_count(f.backends), 0);
     assert_true(fixture_used_bytes(&f) < empty + 64 * 1024);
     fixture_fini(&f);
@@ -485,7 +485,7 @@ static void bulk_replaces_all_routes_of_all_listeners_or_nothing(void **state)
     assert_int_equal(route_bulk_begin(f.routes, 0, &bulk), 0);
     route_bulk_publish(&bulk);
     assert_int_equal(fixture_match(&f, 1, "x.new.example.com"), -1);
-    tables_reclaim(f.tables);
+    fixture_reclaim(&f);
     assert_int_equal(backend_set_count(f.backends), 0);
     assert_int_equal(fixture_used_bytes(&f), empty + 4096); /* an array of the smallest size */
     assert_int_equal(f.tables->retired.reserved, 0);

@@ -346,14 +346,14 @@ struct freed_log {
     shm_off last;
 };
 
-static void log_freed(void *owner, shm_off off, uint64_t size)
+static bool log_freed(struct retired *item)
 {
-    struct freed_log *log = owner;
+    struct freed_log *log = item->owner;
 
-    (void)size;
-    assert_int_equal(off, log->last + 8); /* oldest first */
-    log->last = off;
+    assert_int_equal(item->off, log->last + 8); /* oldest first */
+    log->last = item->off;
     log->count++;
+    return true;
 }
 
 static void retired_memory_waits_for_its_epoch(void **state)
@@ -380,6 +380,35 @@ static void retired_memory_waits_for_its_epoch(void **state)
     retire_queue_fini(&q);
 }
 
+static bool free_in_three_slices(struct retired *item)
+{
+    ++*(unsigned *)item->owner;
+    return ++item->progress == 3;
+}
+
+static void what_takes_long_is_freed_in_slices(void **state)
+{
+    struct retire_queue q;
+    unsigned calls = 0;
+    (void)state;
+
+    retire_queue_init(&q);
+    assert_int_equal(retire_queue_reserve(&q, 2), 0);
+    for (unsigned i = 0; i < 2; i++)
+        retire_queue_push(&q, (struct retired){.epoch = 1, .off = 8, .free_fn = free_in_three_slices, .owner = &calls});
+    assert_int_equal(retire_queue_reclaim(&q, 1), 0);
+    assert_int_equal(retire_queue_reclaim(&q, 2), 1);
+    assert_int_equal(calls, 1);
+    assert_int_equal(retire_queue_reclaim(&q, 2), 1);
+    assert_int_equal(retire_queue_reclaim(&q, 2), 2); /* the end of the first, the beginning of the second */
+    assert_int_equal(q.count, 1);
+    while (retire_queue_reclaim(&q, 2) > 0)
+        continue;
+    assert_int_equal(calls, 6);
+    assert_int_equal(q.count, 0);
+    retire_queue_fini(&q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -396,6 +425,7 @@ int main(void)
         cmocka_unit_test(the_file_neither_grows_nor_shrinks),
         cmocka_unit_test(the_workers_descriptor_cannot_write),
         cmocka_unit_test(retired_memory_waits_for_its_epoch),
+        cmocka_unit_test(what_takes_long_is_freed_in_slices),
     };
     return cmocka_run_group_tests_name("shm_arena", tests, NULL, NULL);
 }

@@ -502,7 +502,7 @@ static void readers_never_see_memory_used_again_under_their_pin(void **state)
     for (unsigned i = 0; i < READERS; i++)
         stop_reader(report, readers[i]);
     assert_true(changes > 1000);
-    tables_reclaim(f.tables);
+    fixture_reclaim(&f);
     assert_int_equal(f.tables->retired.count, 0);
     munmap(report, sizeof *report);
     fixture_fini(&f);
@@ -566,7 +566,7 @@ static void a_reader_that_dies_pinned_holds_memory_only_until_it_is_cleared(void
 
     fixture_init(&f, SEGMENT, 1);
     fixture_put(&f, 0, "a.example.com", 1);
-    tables_reclaim(f.tables);
+    fixture_reclaim(&f);
     pid_t reader = start_reader(&f, report, 0, pin_and_hang, NULL);
     while (atomic_load(&report->rounds[0]) == 0)
         sched_yield();
