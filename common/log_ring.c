@@ -21,6 +21,7 @@
 #define RING_LENGTH      sizeof(uint32_t)
 #define RING_ALIGN       8u
 
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): what two processes write lies on separate cache lines */
 struct log_ring {
     uint64_t magic;
     uint64_t data_bytes;

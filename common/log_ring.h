@@ -16,7 +16,7 @@
 struct log_ring;
 
 #define LOG_RING_RECORD_MAX     2048 /* bytes of a record; at least one */
-#define LOG_RING_DATA_BYTES_MIN (64u * 1024)
+#define LOG_RING_DATA_BYTES_MIN (64ull * 1024)
 
 /** Bytes of a mapping whose ring holds data_bytes (a power of two, at least LOG_RING_DATA_BYTES_MIN). */
 uint64_t log_ring_segment_bytes(uint64_t data_bytes);

@@ -82,6 +82,7 @@ static bool check_cert(const struct tls_check *c, const char *path)
 }
 
 /** A server has nobody to ask; without this OpenSSL would ask on the terminal. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): OpenSSL's type pem_password_cb */
 static int refuse_passphrase(char *buffer, int size, int is_writing, void *was_asked)
 {
     (void)buffer;
@@ -89,6 +90,17 @@ static int refuse_passphrase(char *buffer, int size, int is_writing, void *was_a
     (void)is_writing;
     *(bool *)was_asked = true;
     return -1;
+}
+
+/** Did it fail because the key, good in itself, is another certificate's? */
+static bool is_mismatch(unsigned long error)
+{
+    int what = ERR_GET_REASON(error);
+
+    if (ERR_GET_LIB(error) == ERR_LIB_SSL)
+        return what == SSL_R_NO_CERTIFICATE_ASSIGNED; /* it is of another type */
+    return ERR_GET_LIB(error) == ERR_LIB_X509 &&
+           (what == X509_R_KEY_VALUES_MISMATCH || what == X509_R_KEY_TYPE_MISMATCH);
 }
 
 static void check_key(const struct tls_check *c, const char *path, bool has_cert)
@@ -105,8 +117,7 @@ static void check_key(const struct tls_check *c, const char *path, bool has_cert
         return;
     if (was_asked)
         report(c, ADMIN_TLS_KEY, false, "is protected by a passphrase; expected a PEM private key without one");
-    else if (has_cert && (ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_VALUES_MISMATCH ||
-                          ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_TYPE_MISMATCH))
+    else if (has_cert && is_mismatch(ERR_peek_error()))
         report(c, ADMIN_TLS_KEY, false, "is not the key of tls_cert; expected the private key that belongs to it");
     else
         report(c, ADMIN_TLS_KEY, false, "holds no usable private key: %s; expected a PEM private key", reason());

@@ -13,21 +13,15 @@
 #define OPTION_HELP OPTIONS_MAX /* what getopt_long() gives for --help; options themselves give their index */
 #define HELP_COLUMN 24
 
-static void print_error(const struct cli_command *command, const char *format, va_list args) PRINTF_LIKE(2, 0);
-static void print_error(const struct cli_command *command, const char *format, va_list args)
-{
-    fprintf(stderr, "mc-proxy %s: ", command->name);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
-}
-
 void cli_error(const struct cli_command *command, const char *format, ...)
 {
     va_list args;
 
+    fprintf(stderr, "mc-proxy %s: ", command->name);
     va_start(args, format);
-    print_error(command, format, args);
+    vfprintf(stderr, format, args);
     va_end(args);
+    fputc('\n', stderr);
 }
 
 int cli_usage_error(const struct cli_command *command, const char *format, ...)

@@ -18,8 +18,8 @@
 #include "geoip_verify.h"
 
 #define GEOIP_MAX_BYTES      (1 << 30)
-#define COPY_CHUNK_BYTES     (256 * 1024)
-#define METADATA_MAX_BYTES   (128 * 1024) /* MaxMind DB format 2.0: the marker is in the last 128 KiB */
+#define COPY_CHUNK_BYTES     262144u
+#define METADATA_MAX_BYTES   131072u /* MaxMind DB format 2.0: the marker is in the last 128 KiB */
 #define METADATA_MARKER      "\xab\xcd\xefMaxMind.com"
 #define METADATA_MARKER_SIZE (sizeof METADATA_MARKER - 1)
 #define EXPECTED             "expected a MaxMind DB file with countries"

@@ -21,10 +21,11 @@
 
 #define LOG_OUTPUT_MAGIC 0x5455504f /* "OPUT" */
 #define BUFFER_MASK      (LOG_OUTPUT_BUFFER_BYTES - 1)
-#define NOTICE_ROOM      (64u * 1024) /* after drops, go on when this much is free: a notice for many lines, not for each */
-#define RETRY_MS         1000
+#define NOTICE_ROOM \
+    (64ull * 1024) /* after drops, go on when this much is free: a notice for many lines, not for each */
+#define RETRY_MS 1000
 _Static_assert((LOG_OUTPUT_BUFFER_BYTES & BUFFER_MASK) == 0, "positions are masked");
-_Static_assert(NOTICE_ROOM > 2 * (LOG_LINE_MAX_BYTES + 1), "a notice and a line fit");
+_Static_assert(NOTICE_ROOM > 2ull * (LOG_LINE_MAX_BYTES + 1), "a notice and a line fit");
 
 enum output_state {
     OUTPUT_READY,   /* the descriptor took everything so far */

@@ -21,7 +21,7 @@ struct ev_loop;
  */
 struct log_output;
 
-#define LOG_OUTPUT_BUFFER_BYTES (1024u * 1024)
+#define LOG_OUTPUT_BUFFER_BYTES (1024ull * 1024)
 
 /** An output to fd, which stays the caller's and must stay open. NULL without memory. log_output_free() it. */
 struct log_output *log_output_new(int fd) MUST_CHECK;

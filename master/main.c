@@ -10,6 +10,7 @@
 
 #include "cli.h"
 #include "cmd_check.h"
+#include "cmd_server.h"
 #include "cmd_version.h"
 #include "handover.h"
 
@@ -25,6 +26,7 @@ static int run_worker(const struct cli_command *command, int argc, char **argv)
 static const struct cli_command cmd_worker = {.name = HANDOVER_SUBCOMMAND, .run = run_worker, .is_hidden = true};
 
 static const struct cli_command *const commands[] = {
+    &cmd_server,
     &cmd_check,
     &cmd_version,
     &cmd_worker,

@@ -14,103 +14,34 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "clock.h"
+#include "log_account.h"
 #include "log_event.h"
 #include "log_fd.h"
 
-#define HANG_S 60 /* a write that blocks ends the test by SIGALRM */
-
-static int setup(void **state)
-{
-    (void)state;
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);
-    alarm(HANG_S);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    alarm(0);
-    return 0;
-}
-
-/* ---- numbered lines, and a reader who checks that every missing one is accounted for ---- */
-
-static void log_numbered(struct log_output *o, unsigned n)
-{
-    char text[200];
-    int len = snprintf(text, sizeof text, "n=%u %*s.", n, (int)(n % 97), "");
-
-    log_output_line(o, bytes_of(text, (size_t)len));
-}
-
-struct account {
-    char partial[LOG_LINE_MAX_BYTES];
-    size_t partial_len;
-    unsigned next;    /* number that comes next if none is missing */
-    unsigned lines;   /* numbered lines seen */
-    uint64_t dropped; /* by the notices */
-    unsigned notices;
-};
-
-static void account_line(struct account *a, const char *line)
-{
-    unsigned n;
-    const char *notice = strstr(line, " level=WARN msg=\"log lines were dropped\" dropped=");
-
-    if (notice != NULL) {
-        uint64_t count = strtoull(strrchr(notice, '=') + 1, NULL, 10);
-        assert_true(count > 0);
-        a->next += (unsigned)count;
-        a->dropped += count;
-        a->notices++;
-        return;
-    }
-    assert_int_equal(sscanf(line, "n=%u ", &n), 1);
-    assert_int_equal(n, a->next);
-    assert_int_equal(line[strlen(line) - 1], '.');
-    a->next++;
-    a->lines++;
-}
-
-static void account_bytes(struct account *a, const char *bytes, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        if (bytes[i] != '\n') {
-            assert_true(a->partial_len < sizeof a->partial - 1);
-            a->partial[a->partial_len++] = bytes[i];
-            continue;
-        }
-        a->partial[a->partial_len] = '\0';
-        a->partial_len = 0;
-        account_line(a, a->partial);
-    }
-}
-
-/** Read what is there without waiting; false at the end of file. */
-static bool account_read(struct account *a, int fd, size_t max)
-{
-    char bytes[65536];
-
-    while (max > 0) {
-        ssize_t n = read(fd, bytes, max < sizeof bytes ? max : sizeof bytes);
-        if (n <= 0)
-            return n < 0;
-        account_bytes(a, bytes, (size_t)n);
-        max -= (size_t)n;
-    }
-    return true;
-}
-
 /* ---- the ways standard error can be ---- */
 
-enum channel { CHANNEL_PIPE, CHANNEL_PIPE_SHARED, CHANNEL_SOCKET, CHANNEL_END };
+enum channel { CHANNEL_PIPE, CHANNEL_PIPE_SHARED, CHANNEL_SOCKET, CHANNEL_TERMINAL, CHANNEL_END };
+
+/** fds[1] is a terminal that passes bytes as they are, fds[0] what its user sees. */
+static void open_terminal(int fds[2])
+{
+    struct termios raw;
+    char path[64];
+
+    fds[0] = posix_openpt(O_RDWR | O_NOCTTY);
+    assert_true(fds[0] >= 0);
+    assert_int_equal(grantpt(fds[0]) | unlockpt(fds[0]) | ptsname_r(fds[0], path, sizeof path), 0);
+    fds[1] = open(path, O_RDWR | O_NOCTTY);
+    assert_int_equal(tcgetattr(fds[1], &raw), 0);
+    cfmakeraw(&raw);
+    assert_int_equal(tcsetattr(fds[1], TCSANOW, &raw), 0);
+}
 
 struct rig {
     int ours;
@@ -127,6 +58,8 @@ static struct rig rig_new(enum channel channel)
 
     if (channel == CHANNEL_SOCKET)
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    else if (channel == CHANNEL_TERMINAL)
+        open_terminal(fds);
     else
         assert_int_equal(pipe(fds), 0);
     g.reader = fds[0];
@@ -320,55 +253,6 @@ static void test_closed_reader_is_counted(void **state)
     }
 }
 
-/** A FIFO's reader goes away in the middle of a line and another one comes: it learns how many lines it missed. */
-static void test_new_reader_of_a_fifo_learns_what_it_missed(void **state)
-{
-    (void)state;
-    char path[] = "/tmp/mc-proxy-fifo-XXXXXX";
-    static struct account account;
-    struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
-    unsigned n = 0;
-
-    assert_non_null(loop);
-    close(mkstemp(path));
-    unlink(path);
-    assert_int_equal(mkfifo(path, 0600), 0);
-    int reader = open(path, O_RDONLY | O_NONBLOCK);
-    int ours = open(path, O_WRONLY);
-    struct log_output *o = log_output_new(ours);
-    assert_non_null(o);
-    log_output_start(o, loop);
-
-    while (n < 5)
-        log_numbered(o, n++);
-    ev_run(loop, EVRUN_NOWAIT);
-    account_read(&account, reader, 1 << 20);
-    assert_int_equal(account.lines, 5);
-    close(reader);
-    while (n < 5000) {
-        log_numbered(o, n++);
-        if (n % 500 == 0)
-            ev_run(loop, EVRUN_NOWAIT);
-    }
-    assert_int_equal(log_output_dropped(o), 495); /* the first try failed; the rest waits for the second */
-
-    reader = open(path, O_RDONLY | O_NONBLOCK);
-    uint64_t until_ms = clock_monotonic_ms() + 5000;
-    while (account.next < n && clock_monotonic_ms() < until_ms) {
-        ev_run(loop, EVRUN_ONCE);
-        account_read(&account, reader, 1 << 20);
-    }
-    assert_int_equal(account.next, n);
-    assert_int_equal(account.dropped, 495);
-    assert_int_equal(account.notices, 1);
-
-    close(reader);
-    close(ours);
-    log_output_free(&o);
-    ev_loop_destroy(loop);
-    unlink(path);
-}
-
 static void test_regular_file(void **state)
 {
     (void)state;
@@ -389,73 +273,6 @@ static void test_regular_file(void **state)
     log_output_free(&o);
     close(file);
     close(reader);
-}
-
-/** A disk that is full in the middle of a line: when there is space again, the line is completed first, then comes the notice. */
-static void test_full_disk_leaves_no_half_line(void **state)
-{
-    (void)state;
-    char path[] = "/tmp/mc-proxy-log-XXXXXX";
-    static struct account account;
-    struct rlimit limit;
-    int file = mkstemp(path);
-    int reader = open(path, O_RDONLY);
-    struct log_output *o = log_output_new(file);
-    unsigned n = 0;
-
-    unlink(path);
-    assert_non_null(o);
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    struct rlimit small = {.rlim_cur = 5003, .rlim_max = limit.rlim_max};
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    while (n < 1000)
-        log_numbered(o, n++);
-    assert_false(log_output_flush(o, 0));
-    account_read(&account, reader, 1 << 20);
-    assert_true(account.partial_len > 0); /* or this is no test */
-    assert_int_equal(log_output_dropped(o), 1000 - account.lines - 1);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    assert_true(log_output_flush(o, 0));
-    log_numbered(o, n++);
-    account_read(&account, reader, 1 << 20);
-    assert_int_equal(account.next, n);
-    assert_int_equal(account.notices, 1);
-    assert_int_equal(account.dropped, log_output_dropped(o));
-    log_output_free(&o);
-    close(file);
-    close(reader);
-}
-
-/** The notice itself is lost with the reader, again and again: its count must come back in the next one. */
-static void test_lost_notice_is_made_good(void **state)
-{
-    (void)state;
-    static struct account account;
-    char path[] = "/tmp/mc-proxy-fifo-XXXXXX";
-
-    close(mkstemp(path));
-    unlink(path);
-    assert_int_equal(mkfifo(path, 0600), 0);
-    int reader = open(path, O_RDONLY | O_NONBLOCK);
-    int ours = open(path, O_WRONLY);
-    struct log_output *o = log_output_new(ours);
-    assert_non_null(o);
-    close(reader);
-    for (unsigned n = 0; n < 10; n++) {
-        log_numbered(o, n);
-        assert_false(log_output_flush(o, 0)); /* tries the notice of the lines before, and fails */
-        assert_int_equal(log_output_dropped(o), n + 1);
-    }
-    reader = open(path, O_RDONLY | O_NONBLOCK);
-    assert_true(log_output_flush(o, 0));
-    log_output_stop(o);
-    account_read(&account, reader, 1 << 20);
-    assert_int_equal(account.notices, 1);
-    assert_int_equal(account.dropped, 10);
-    log_output_free(&o);
-    close(reader);
-    close(ours);
-    unlink(path);
 }
 
 static void test_records_in_both_formats(void **state)
@@ -519,10 +336,7 @@ int main(void)
         TEST(test_loop_writes_at_the_end_of_the_turn),
         TEST(test_room_is_told),
         TEST(test_closed_reader_is_counted),
-        TEST(test_new_reader_of_a_fifo_learns_what_it_missed),
         TEST(test_regular_file),
-        TEST(test_full_disk_leaves_no_half_line),
-        TEST(test_lost_notice_is_made_good),
         TEST(test_records_in_both_formats),
         TEST(test_flush_waits_as_long_as_it_may),
     };
