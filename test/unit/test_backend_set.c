@@ -250,6 +250,28 @@ static void update_replaces_the_addresses_and_nothing_else(void **state)
     fixture_fini(&f);
 }
 
+/* The resolver walks its own list while it updates: no other backend may go meanwhile, though one is ready to. */
+static void update_calls_no_hook(void **state)
+{
+    struct tables_fixture f;
+    struct hook_log log = {0};
+    struct ip_endpoint addr = endpoint(1);
+    struct backend_addr kept = backend_name("kept.internal");
+    uint32_t id = 0;
+    (void)state;
+
+    fixture_init(&f, 64 << 20, 0);
+    backend_set_set_hooks(f.backends, (struct backend_hooks){.on_name_removed = on_removed, .context = &log});
+    assert_int_equal(backend_set_acquire(f.backends, &kept, &id), 0);
+    put_name(&f, "b.example.com", "gone.internal");
+    assert_int_equal(fixture_remove(&f, 0, "b.example.com"), 0);
+    assert_int_equal(backend_set_update(f.backends, id, &addr, 1), 0);
+    assert_int_equal(log.removed, 0);
+    fixture_reclaim(&f);
+    assert_int_equal(log.removed, 1);
+    fixture_fini(&f);
+}
+
 static void without_memory_a_backend_is_as_before(void **state)
 {
     struct tables_fixture f;
@@ -286,6 +308,7 @@ int main(void)
         cmocka_unit_test(a_reader_with_an_older_root_reaches_newer_backends),
         cmocka_unit_test(the_resolver_hears_of_names_coming_and_going),
         cmocka_unit_test(update_replaces_the_addresses_and_nothing_else),
+        cmocka_unit_test(update_calls_no_hook),
         cmocka_unit_test(without_memory_a_backend_is_as_before),
     };
     return cmocka_run_group_tests_name("backend_set", tests, NULL, NULL);

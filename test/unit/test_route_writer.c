@@ -412,6 +412,46 @@ static void a_table_that_lost_its_routes_takes_little_memory(void **state)
     fixture_fini(&f);
 }
 
+static int compare_tags(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a;
+    uint32_t y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Among so many names some have the same tag of 32 bits; each must be found, replaced and removed as itself. */
+static void names_with_equal_tags_are_told_apart(void **state)
+{
+    enum { ROUTES = 300000 };
+    struct tables_fixture f;
+    uint32_t *tags = calloc(ROUTES, sizeof *tags);
+    unsigned equal = 0;
+    char name[32];
+    (void)state;
+
+    assert_non_null(tags);
+    fixture_init(&f, 256 << 20, 0);
+    for (unsigned i = 0; i < ROUTES; i++) {
+        (void)snprintf(name, sizeof name, "n%u.example.com", i);
+        tags[i] = route_key_tag(f.tables->shm, 0, false, bytes_of_str(name));
+        assert_true(fixture_put(&f, 0, name, i % 1000));
+    }
+    qsort(tags, ROUTES, sizeof *tags, compare_tags);
+    for (unsigned i = 1; i < ROUTES; i++)
+        equal += tags[i] == tags[i - 1];
+    assert_true(equal > 0); /* about ten; none at all once in twenty thousand runs */
+    for (unsigned i = 0; i < ROUTES; i += 2) {
+        (void)snprintf(name, sizeof name, "n%u.example.com", i);
+        assert_int_equal(fixture_remove(&f, 0, name), 0);
+    }
+    for (unsigned i = 0; i < ROUTES; i++) {
+        (void)snprintf(name, sizeof name, "n%u.example.com", i);
+        assert_int_equal(fixture_match(&f, 0, name), i % 2 == 0 ? -1 : (int)(i % 1000));
+    }
+    free(tags);
+    fixture_fini(&f);
+}
+
 static void a_pinned_reader_keeps_what_it_may_hold(void **state)
 {
     struct tables_fixture f;
@@ -565,6 +605,7 @@ int main(void)
         cmocka_unit_test(several_changes_may_be_under_way),
         cmocka_unit_test(without_memory_nothing_changes),
         cmocka_unit_test(a_table_that_lost_its_routes_takes_little_memory),
+        cmocka_unit_test(names_with_equal_tags_are_told_apart),
         cmocka_unit_test(a_pinned_reader_keeps_what_it_may_hold),
         cmocka_unit_test(bulk_replaces_all_routes_of_all_listeners_or_nothing),
         cmocka_unit_test(a_bulk_load_without_memory_leaves_no_trace),
