@@ -1,5 +1,6 @@
 """Backends in threads: TLS servers that name themselves, and raw TCP ones that behave well or badly."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -59,7 +60,8 @@ class Backend:
         except (ConnectionError, ssl.SSLError):
             pass
         except OSError as error:
-            self.errors.append(error)
+            if error.errno != errno.ENOTCONN:  # shutdown() of what a peer has reset
+                self.errors.append(error)
         finally:
             with self._lock:
                 self._open.discard(connection)
