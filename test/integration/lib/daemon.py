@@ -135,7 +135,7 @@ class Daemon:
         self._process.kill()
         self._process.wait(10)
 
-    def wait(self, timeout=40):
+    def wait(self, timeout=25):
         """Waits for its end; returns the exit code."""
         code = self._process.wait(timeout)
         self._reader.join(10)
