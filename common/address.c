@@ -54,17 +54,26 @@ static bool is_ipv4_mapped(const struct ip_addr *addr)
     return addr->family == 6 && memcmp(addr->bytes, ipv4_mapped_prefix, sizeof ipv4_mapped_prefix) == 0;
 }
 
-static struct ip_addr addr_of_ipv4(const uint8_t bytes[IPV4_BYTES])
+struct ip_addr ip_addr_of_ipv4(const uint8_t bytes[4])
 {
     struct ip_addr addr = {.family = 4};
     memcpy(addr.bytes, bytes, IPV4_BYTES);
     return addr;
 }
 
+struct ip_addr ip_addr_of_ipv6(const uint8_t bytes[16])
+{
+    if (memcmp(bytes, ipv4_mapped_prefix, sizeof ipv4_mapped_prefix) == 0)
+        return ip_addr_of_ipv4(bytes + sizeof ipv4_mapped_prefix);
+    struct ip_addr addr = {.family = 6};
+    memcpy(addr.bytes, bytes, IPV6_BYTES);
+    return addr;
+}
+
 /* The rule of address.h: IPv4-mapped IPv6 becomes IPv4. */
 static struct ip_addr unmapped(const struct ip_addr *addr)
 {
-    return is_ipv4_mapped(addr) ? addr_of_ipv4(addr->bytes + sizeof ipv4_mapped_prefix) : *addr;
+    return addr->family == 6 ? ip_addr_of_ipv6(addr->bytes) : *addr;
 }
 
 /* The address as written: IPv4-mapped stays IPv6. */
@@ -191,17 +200,29 @@ int ip_cidr_parse(struct bytes text, struct ip_cidr *out, struct strbuf *why)
     return 0;
 }
 
+/* In ::/96, where IPv4-compatible addresses once lived, the libc writes "::0.1.0.2"; nobody else does since RFC 4291 2.5.5.1. */
+static bool is_ipv4_compatible(const struct ip_addr *addr)
+{
+    static const uint8_t zeros[IPV6_BYTES - IPV4_BYTES];
+
+    return addr->family == 6 && memcmp(addr->bytes, zeros, sizeof zeros) == 0 &&
+           (addr->bytes[12] | addr->bytes[13]) != 0;
+}
+
 void ip_addr_format(const struct ip_addr *addr, struct strbuf *out)
 {
     char text[INET6_ADDRSTRLEN];
 
     if (addr->family == 0) {
         strbuf_add(out, "unknown");
-        return;
+    } else if (is_ipv4_compatible(addr)) {
+        const uint8_t *end = addr->bytes + IPV6_BYTES - IPV4_BYTES;
+        strbuf_addf(out, "::%x:%x", end[0] << 8 | end[1], end[2] << 8 | end[3]);
+    } else {
+        const char *p = inet_ntop(addr->family == 4 ? AF_INET : AF_INET6, addr->bytes, text, sizeof text);
+        CHECK(p != NULL);
+        strbuf_add(out, p);
     }
-    const char *p = inet_ntop(addr->family == 4 ? AF_INET : AF_INET6, addr->bytes, text, sizeof text);
-    CHECK(p != NULL);
-    strbuf_add(out, p);
 }
 
 void ip_cidr_format(const struct ip_cidr *cidr, struct strbuf *out)
@@ -238,15 +259,12 @@ struct ip_endpoint ip_endpoint_of_sockaddr(const struct sockaddr_storage *ss)
     if (ss->ss_family == AF_INET) {
         struct sockaddr_in in4;
         memcpy(&in4, ss, sizeof in4);
-        end.addr.family = 4;
-        memcpy(end.addr.bytes, &in4.sin_addr, IPV4_BYTES);
+        end.addr = ip_addr_of_ipv4((const uint8_t *)&in4.sin_addr);
         end.port = ntohs(in4.sin_port);
     } else if (ss->ss_family == AF_INET6) {
         struct sockaddr_in6 in6;
-        struct ip_addr as_given = {.family = 6};
         memcpy(&in6, ss, sizeof in6);
-        memcpy(as_given.bytes, &in6.sin6_addr, IPV6_BYTES);
-        end.addr = unmapped(&as_given);
+        end.addr = ip_addr_of_ipv6(in6.sin6_addr.s6_addr);
         end.port = ntohs(in6.sin6_port);
     }
     return end;

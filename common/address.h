@@ -79,6 +79,10 @@ void backend_addr_format(const struct backend_addr *addr, struct strbuf *out);
 /** Does cidr cover addr? False for different families. */
 bool ip_cidr_covers(const struct ip_cidr *cidr, const struct ip_addr *addr);
 
+/** The address of four bytes, or of sixteen (IPv4-mapped gives IPv4), in network order. */
+struct ip_addr ip_addr_of_ipv4(const uint8_t bytes[4]);
+struct ip_addr ip_addr_of_ipv6(const uint8_t bytes[16]);
+
 /** The endpoint of an AF_INET or AF_INET6 socket address (IPv4-mapped gives IPv4); family 0 for anything else. */
 struct ip_endpoint ip_endpoint_of_sockaddr(const struct sockaddr_storage *ss);
 

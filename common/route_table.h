@@ -18,6 +18,7 @@ struct route_match {
 /**
  * Find the route for a server name on a listener: exact before wildcard, a longer wildcard before a shorter one, then "*".
  * One pass over the name gives the hash of every suffix, and only those depths are probed that have a wildcard at all.
+ * The answer is one that was right at some moment during the call, whatever the master changed meanwhile.
  *
  * @param root      from table_pin()
  * @param listener  listener id
@@ -34,6 +35,18 @@ bool route_match_name(const struct shm_tables *tables, const struct shm_root *ro
  */
 bool route_find_pattern(const struct shm_tables *tables, const struct shm_root *root, uint16_t listener,
                         bool is_wildcard, struct bytes name, struct route_match *out);
+
+/** What the hash of a route's key takes besides the name. */
+static inline uint32_t route_key_context(uint16_t listener, bool is_wildcard)
+{
+    return (uint32_t)listener | (uint32_t)is_wildcard << 16;
+}
+
+/** The hash tag of a pattern, for the writing side. */
+uint32_t route_key_tag(const struct shm_tables *tables, uint16_t listener, bool is_wildcard, struct bytes name);
+
+/** Is this record the route of exactly this pattern? */
+bool route_key_matches(const struct shm_route *route, uint16_t listener, bool is_wildcard, struct bytes name);
 
 /** The text of a backend ("10.0.0.5:8443"), borrowed like the backend. */
 static inline struct bytes shm_backend_text(const struct shm_backend *backend)

@@ -22,8 +22,15 @@
  * Rules of the tables segment, which make it safe without locks or retries:
  *   - a record is complete before one 8-byte release store (a hash slot, a backend word, the root word) makes it visible;
  *   - a visible record never changes, except for fields marked _Atomic;
- *   - readers pin an epoch (table_pin.h), load what they need with acquire, copy it, release; all within one callback;
+ *   - readers pin an epoch (table_view.h), load what they need with acquire, copy it, release; all within one callback;
  *   - memory of an unpublished record is used again only when every pinned epoch is newer than its unpublishing.
+ *
+ * How readers and the writer agree. A change is: epoch + 1, its stores, then epoch + 1 again, sequentially consistent. What was
+ * unpublished in between is tagged with the epoch in between, E. A reader pins the epoch it has read and then loads the root.
+ *   - A reader that pinned more than E has read the second increment, which came after the unpublishing: it cannot find the record.
+ *   - A reader that pinned E or less may hold it: the record stays until that pin is gone.
+ *   - A reader whose pin the writer did not see when it looked wrote it later, and its fence makes it see all that came before.
+ * The first increment lets a look-up that took several loads notice that a change began meanwhile (route_table.c).
  * Only what the admin API can change at run time lives here. What comes from the configuration alone reaches workers by ctl_msg.h.
  */
 
@@ -61,26 +68,37 @@ struct shm_hash_ref {
     uint32_t reserved;
 };
 
+/**
+ * Which wildcard depths a listener has: bit d of word d / 64 says that a wildcard route with d labels exists (bit 0: "*"). The
+ * longest pattern ("*." and 251 bytes) has 126 labels, so every depth has a bit of its own and a name costs no more probes than
+ * there are depths. A bit is set before the first such route becomes visible and cleared after the last one went.
+ */
+struct shm_route_depths {
+    _Atomic uint64_t words[2];
+};
+#define SHM_ROUTE_DEPTH_MAX 126 /* labels of the longest wildcard; 127 is never used */
+
 /** What is found from one word: replaced as a whole when an array grows or is rebuilt. Immutable once published. */
 struct shm_root {
     uint64_t generation; /* 1 and up */
     struct shm_hash_ref routes;
+    shm_off route_depths;    /* struct shm_route_depths[SHM_LISTENERS_MAX]; belongs to routes and changes with it */
     struct shm_hash_ref fw4; /* firewall, IPv4 prefixes */
     struct shm_hash_ref fw6; /* firewall, IPv6 prefixes */
-    shm_off backends; /* _Atomic uint64_t[backend_capacity]: backend id -> offset of struct shm_backend, 0: free */
+    /* _Atomic uint64_t[backend_capacity]: backend id -> offset of struct shm_backend, 0: free. The same in every root: a reader
+     * with an older root finds routes that were added since, so the ids in them must mean the same there. */
+    shm_off backends;
     uint32_t backend_capacity;
     uint32_t reserved;
 };
-_Static_assert(sizeof(struct shm_root) == 72, "shared layout");
+_Static_assert(sizeof(struct shm_root) == 80, "shared layout");
 
 /** A listener as the tables know it; its place in the array is the listener id. */
 struct shm_listener {
-    _Atomic uint64_t
-        wildcard_depths; /* bit d: a wildcard route with d labels exists (bit 63: 63 or more; bit 0: "*") */
     _Atomic uint32_t max_connections; /* 0: no limit */
     _Atomic uint32_t reserved;
 };
-_Static_assert(sizeof(struct shm_listener) == 16, "shared layout");
+_Static_assert(sizeof(struct shm_listener) == 8, "shared layout");
 
 /** Which prefix lengths and countries have rules: a look-up asks only for those. */
 struct shm_firewall {
@@ -98,7 +116,8 @@ struct shm_tables {
     uint64_t hash_seed[2]; /* random per start: tags and buckets of names cannot be guessed from outside */
     _Alignas(
         SHM_CACHE_LINE) _Atomic uint64_t root; /* offset of the current struct shm_root; never 0 once workers run */
-    _Atomic uint64_t epoch;                    /* 1 and up; goes up whenever something was unpublished */
+    /* 1 and up; goes up before the first and after the last store of every change (see "How readers and the writer agree") */
+    _Atomic uint64_t epoch;
     _Alignas(SHM_CACHE_LINE) struct shm_firewall firewall;
     _Alignas(SHM_CACHE_LINE) struct shm_listener listeners[SHM_LISTENERS_MAX];
 };
@@ -115,6 +134,17 @@ struct shm_route {
 _Static_assert(sizeof(struct shm_route) == 8, "shared layout");
 #define SHM_ROUTE_WILDCARD            0x01
 #define SHM_ROUTE_SEND_PROXY_PROTOCOL 0x02
+
+/** A firewall rule of one prefix; in the IPv4 table addr has 4 bytes, in the IPv6 table 16. Bits behind prefix_len are zero. */
+struct shm_fw_rule {
+    uint8_t prefix_len;
+    uint8_t flags; /* SHM_FW_*: what it was written as; both may be there for one address */
+    uint8_t reserved[2];
+    uint8_t addr[];
+};
+_Static_assert(sizeof(struct shm_fw_rule) == 4, "shared layout");
+#define SHM_FW_IP   0x01 /* "192.0.2.7" */
+#define SHM_FW_CIDR 0x02 /* "192.0.2.7/32" */
 
 /** One address of a backend. */
 struct shm_backend_addr {

@@ -11,7 +11,8 @@
 
 /* The configuration as the rest of the master sees it: checked, complete, with defaults filled in. Immutable after loading. */
 
-#define CONFIG_NAME_MAX 40 /* a listener's name: what fits into inih's 49-byte section names behind "listener " */
+#define CONFIG_NAME_MAX       40 /* a listener's name: what fits into inih's 49-byte section names behind "listener " */
+#define CONFIG_GRPC_ADDRS_MAX 16
 
 struct config_route {
     char *hostname; /* canonical pattern: "www.example.com", "*.example.com", "*" */
@@ -85,30 +86,52 @@ struct config {
     unsigned listener_count;
 };
 
-/** Everything that is wrong with a configuration, one ready line each: "FILE:LINE: [section] key: what is wrong; what would be right". */
+/**
+ * Everything that is wrong with a configuration, one ready line each: "FILE:LINE: [section] key: what is wrong; what would be
+ * right". What comes from the environment has the variable's name in place of FILE:LINE.
+ */
 struct config_errors {
     char **lines;
     unsigned count;
     char **warnings; /* the same, for what is no error: a MCPROXY_ variable that names no section of ours */
     unsigned warning_count;
+    bool is_incomplete; /* memory ran out while a line was added: there is at least one more error than lines */
 };
 
 /**
  * Read the file, apply MCPROXY_<SECTION>_<KEY> from the environment, check everything that can be checked from the text alone and
  * collect every error, not only the first. Opens no other file than `path` (see config_check.h for what the files named in it hold).
+ * Relative paths in it begin at the folder of `path`; in the result every path is absolute.
  *
  * @param environment  NULL-terminated "NAME=value" strings (environ)
  * @param out          on 0: a new configuration, config_free() it
  * @param errors       zeroed by the caller; lines and warnings are added; config_errors_fini() it, on 0 too (warnings)
- * @return 0, or ERR_INVALID if errors->count > 0 (an unreadable file is one of them)
+ * @return 0; ERR_INVALID if something is wrong (an unreadable file too); ERR_NO_MEMORY. Except for an exhausted memory there is
+ *         at least one error line then
  */
 int config_load(const char *path, char *const *environment, struct config **out,
                 struct config_errors *errors) MUST_CHECK;
 
+/**
+ * For client commands, which need to know how to reach the server and nothing else: as config_load(), but only what concerns
+ * [grpc] is an error, so that a file with nothing but [grpc] is enough. Only the grpc_ fields of the result may be relied on.
+ */
+int config_load_grpc(const char *path, char *const *environment, struct config **out,
+                     struct config_errors *errors) MUST_CHECK;
+
 /** Accepts NULL; clears the caller's pointer. */
 void config_free(struct config **config);
 
+/** Add a ready line, without line end. Never fails visibly: see is_incomplete. */
 void config_errors_add(struct config_errors *errors, const char *format, ...) PRINTF_LIKE(2, 3);
+void config_errors_warn(struct config_errors *errors, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/** Is there any error (warnings are none)? */
+static inline bool config_errors_any(const struct config_errors *errors)
+{
+    return errors->count > 0 || errors->is_incomplete;
+}
+
 void config_errors_fini(struct config_errors *errors);
 
 #endif

@@ -430,6 +430,24 @@ static void dump_watched(const void *node, VISIT which, void *closure)
     strbuf_add_char(out, '\n');
 }
 
+static void count_unsettled(const void *node, VISIT visit, void *closure)
+{
+    const struct watched *w = *(const struct watched *const *)node;
+    unsigned *count = closure;
+
+    if (visit == preorder || visit == leaf)
+        *count += w->addrs.count == 0 && w->failures == 0;
+}
+
+unsigned resolver_unsettled_count(const struct resolver *resolver)
+{
+    unsigned count = 0;
+
+    CHECK_MAGIC(resolver, RESOLVER_MAGIC);
+    twalk_r(resolver->names, count_unsettled, &count);
+    return count;
+}
+
 void resolver_dump(const struct resolver *resolver, struct strbuf *out)
 {
     CHECK_MAGIC(resolver, RESOLVER_MAGIC);

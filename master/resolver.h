@@ -71,6 +71,9 @@ void resolver_unwatch(struct resolver *resolver, const char *name);
 /** The last good answer for a name; empty if there never was one or nobody watches the name. */
 struct addr_set resolver_addresses(const struct resolver *resolver, const char *name);
 
+/** Names that have been asked for neither with success nor without: their first look-up is still under way. */
+unsigned resolver_unsettled_count(const struct resolver *resolver);
+
 /** Totals in one line, then a line per name: its addresses, failures in a row, what it waits for. */
 void resolver_dump(const struct resolver *resolver, struct strbuf *out);
 

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +21,8 @@
 #define TAIL_AT 128
 #define DATA_AT 4096
 
+#define GUARD_BYTES 4096
+
 struct rig {
     uint8_t *mapping;
     uint64_t bytes;
@@ -31,8 +34,9 @@ static struct rig rig_new(void)
 {
     struct rig g = {.bytes = log_ring_segment_bytes(DATA_BYTES)};
 
-    g.mapping = mmap(NULL, g.bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    g.mapping = mmap(NULL, g.bytes + GUARD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(g.mapping, MAP_FAILED);
+    assert_int_equal(mprotect(g.mapping + g.bytes, GUARD_BYTES, PROT_NONE), 0); /* one byte too far is a SIGSEGV */
     log_ring_reader_init(&g.reader, g.mapping, g.bytes);
     g.writer = log_ring_attach(g.mapping, g.bytes);
     assert_non_null(g.writer);
@@ -41,7 +45,7 @@ static struct rig rig_new(void)
 
 static void rig_free(struct rig *g)
 {
-    munmap(g->mapping, g->bytes);
+    munmap(g->mapping, g->bytes + GUARD_BYTES);
 }
 
 static uint64_t peek(const struct rig *g, size_t at)
@@ -292,6 +296,25 @@ static void test_skip_onto_a_skip_is_damage(void **state)
     rig_free(&g);
 }
 
+static void test_record_across_the_end_is_damage(void **state)
+{
+    (void)state;
+    struct rig g = rig_new();
+    uint8_t out[LOG_RING_RECORD_MAX];
+    uint8_t record[2004] = {0};
+    uint32_t len = 2000; /* 1280 bytes are left */
+
+    for (int i = 0; i < 32; i++) {
+        assert_true(log_ring_write(g.writer, bytes_of(record, sizeof record)));
+        assert_int_equal(log_ring_read(&g.reader, out, sizeof out), sizeof record);
+    }
+    memcpy(g.mapping + DATA_AT + 32 * 2008, &len, sizeof len);
+    poke(&g, HEAD_AT, 34 * 2008);
+    assert_int_equal(log_ring_read(&g.reader, out, sizeof out), 0);
+    assert_int_equal(log_ring_take_dropped(&g.reader), 1);
+    rig_free(&g);
+}
+
 static void test_random_bytes_never_upset_the_reader(void **state)
 {
     (void)state;
@@ -325,6 +348,18 @@ static void test_random_bytes_never_upset_the_reader(void **state)
     rig_free(&g);
 }
 
+/** fork() a child that does not outlive us, not even when an assertion ends the test early. */
+static pid_t fork_child(void)
+{
+    pid_t parent = getpid();
+    pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (child == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent))
+        _exit(2);
+    return child;
+}
+
 static void pause_us(long us)
 {
     nanosleep(&(struct timespec){.tv_nsec = us * 1000}, NULL);
@@ -336,9 +371,8 @@ static void test_scribbler_at_work(void **state)
     (void)state;
     struct rig g = rig_new();
     uint8_t out[LOG_RING_RECORD_MAX];
-    pid_t child = fork();
+    pid_t child = fork_child();
 
-    assert_true(child >= 0);
     if (child == 0) {
         for (random_state = 3;;) {
             uint32_t at = random_next() % (DATA_BYTES / 4) * 4;
@@ -368,9 +402,8 @@ static void test_producer_in_another_process(void **state)
     uint64_t got = 0;
     int status = -1;
     bool is_over = false;
-    pid_t child = fork();
+    pid_t child = fork_child();
 
-    assert_true(child >= 0);
     if (child == 0) {
         for (uint64_t n = 0; n < RECORDS; n++) {
             (void)write_record(&g, n);
@@ -408,8 +441,7 @@ static void test_producers_killed_at_random(void **state)
 
     random_state = 4;
     for (int life = 0; life < 150; life++) {
-        pid_t child = fork();
-        assert_true(child >= 0);
+        pid_t child = fork_child();
         if (child == 0) {
             struct rig mine = g;
             mine.writer = log_ring_attach(g.mapping, g.bytes);
@@ -450,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_successor_of_a_wild_worker),
         cmocka_unit_test(test_damage_empties_the_ring_and_counts_one),
         cmocka_unit_test(test_skip_onto_a_skip_is_damage),
+        cmocka_unit_test(test_record_across_the_end_is_damage),
         cmocka_unit_test(test_random_bytes_never_upset_the_reader),
         cmocka_unit_test(test_scribbler_at_work),
         cmocka_unit_test(test_producer_in_another_process),

@@ -1,1 +1,0 @@
-typedef int master_is_empty;

@@ -1,0 +1,160 @@
+/* Replacing all routes at once: a table built aside, shown by one store of the root. */
+
+#include <stdlib.h>
+
+#include "err.h"
+#include "route_writer_internal.h"
+
+struct route_bulk {
+    struct route_writer *writer;
+    struct route_set *set;
+    shm_off root; /* memory for the new root */
+};
+
+#define DEPTHS_BYTES   (SHM_LISTENERS_MAX * sizeof(struct shm_route_depths))
+#define RETIRED_PLACES 2 /* the old array with its records, the old depths */
+
+/** Call fn for each record of an array that nobody changes any more. */
+static void each_record(struct route_writer *w, const struct shm_hash_bucket *buckets, uint64_t bucket_count,
+                        retired_free_fn fn)
+{
+    for (uint64_t i = 0; i < bucket_count * SHM_HASH_BUCKET_SLOTS; i++) {
+        uint64_t slot = atomic_load_explicit(&buckets[i / SHM_HASH_BUCKET_SLOTS].slots[i % SHM_HASH_BUCKET_SLOTS],
+                                             memory_order_relaxed);
+        if (!shm_hash_slot_has_record(slot))
+            continue;
+        shm_off record = (shm_off)(uint32_t)slot * 8;
+        fn(w, record, route_record_bytes(tables_at(w->tables, record)));
+    }
+}
+
+/** A whole table that nobody can read any more: its records, then its array. */
+static void free_table(void *writer, shm_off array, uint64_t bytes)
+{
+    struct route_writer *w = writer;
+
+    each_record(w, tables_at(w->tables, array), bytes / sizeof(struct shm_hash_bucket), route_record_free);
+    tables_free_now(w->tables, array, bytes);
+}
+
+static int allocate(struct route_writer *w, uint64_t expected, struct route_bulk *bulk)
+{
+    int rc = 0;
+
+    if ((rc = tables_alloc(w->tables, DEPTHS_BYTES, &bulk->set->depths)) != 0)
+        return rc;
+    if ((rc = hash_writer_init(&bulk->set->hash, w->tables, expected)) != 0)
+        goto free_depths;
+    if ((rc = tables_retire_reserve(w->tables, RETIRED_PLACES)) != 0)
+        goto free_array;
+    if ((rc = tables_root_prepare(w->tables, &bulk->root)) == 0)
+        return 0;
+
+    tables_retire_unreserve(w->tables, RETIRED_PLACES);
+free_array:
+    hash_writer_free_now(&bulk->set->hash, w->tables);
+free_depths:
+    tables_free_now(w->tables, bulk->set->depths, DEPTHS_BYTES);
+    return rc;
+}
+
+int route_bulk_begin(struct route_writer *w, uint64_t expected, struct route_bulk **out)
+{
+    struct route_bulk *bulk = calloc(1, sizeof *bulk);
+    struct route_set *set = calloc(1, sizeof *set);
+    int rc = bulk != NULL && set != NULL ? 0 : ERR_NO_MEMORY;
+
+    (void)tables_reclaim(w->tables);
+    if (rc == 0) {
+        *bulk = (struct route_bulk){.writer = w, .set = set};
+        rc = allocate(w, expected, bulk);
+    }
+    if (rc != 0) {
+        free(set);
+        free(bulk);
+        return rc;
+    }
+    *out = bulk;
+    return 0;
+}
+
+static int make_room(struct route_bulk *bulk)
+{
+    struct hash_writer *hash = &bulk->set->hash;
+    struct hash_writer fresh;
+    int rc = 0;
+
+    if (!hash_writer_is_full(hash, 1))
+        return 0;
+    if ((rc = hash_writer_rebuild(hash, bulk->writer->tables, 1, &fresh)) != 0)
+        return rc;
+    hash_writer_free_now(hash, bulk->writer->tables);
+    *hash = fresh;
+    return 0;
+}
+
+int route_bulk_add(struct route_bulk *bulk, uint16_t listener, const struct host_pattern *pattern,
+                   const struct backend_addr *backend, bool send_proxy_protocol)
+{
+    struct route_writer *w = bulk->writer;
+    struct route_key key = route_key_of(w->tables, listener, pattern);
+    uint32_t id = 0;
+    shm_off record = 0;
+    int rc = 0;
+
+    CHECK(listener < SHM_LISTENERS_MAX);
+    if ((rc = make_room(bulk)) != 0 || (rc = route_set_prepare_count(bulk->set, &key)) != 0 ||
+        (rc = backend_set_acquire(w->backends, backend, &id)) != 0)
+        return rc;
+    if ((rc = route_record_new(w->tables, &key, id, send_proxy_protocol, &record)) != 0) {
+        backend_set_release(w->backends, id);
+        return rc;
+    }
+    shm_off old = route_set_put(bulk->set, w->tables, &key, record);
+    if (old != 0) /* never visible */
+        route_record_free(w, old, route_record_bytes(tables_at(w->tables, old)));
+    return 0;
+}
+
+void route_bulk_publish(struct route_bulk **bulk)
+{
+    struct route_writer *w = (*bulk)->writer;
+    struct route_set *fresh = (*bulk)->set;
+    struct route_set *old = w->live;
+
+    CHECK(w->prepared == 0);
+    tables_change_begin(w->tables);
+    struct shm_root value = *tables_root(w->tables);
+    value.routes = fresh->hash.ref;
+    value.route_depths = fresh->depths;
+    tables_root_publish(w->tables, (*bulk)->root, &value);
+    if (old->hash.ref.bucket_count != 0)
+        tables_retire(w->tables, old->hash.ref.buckets, hash_writer_bytes(&old->hash.ref), free_table, w);
+    else
+        tables_retire_unreserve(w->tables, 1);
+    tables_retire(w->tables, old->depths, DEPTHS_BYTES, NULL, NULL);
+    tables_change_end(w->tables);
+
+    w->live = fresh;
+    route_set_fini(old);
+    free(old);
+    free(*bulk);
+    *bulk = NULL;
+}
+
+void route_bulk_abort(struct route_bulk **bulk)
+{
+    if (*bulk == NULL)
+        return;
+    struct route_writer *w = (*bulk)->writer;
+    struct route_set *set = (*bulk)->set;
+
+    free_table(w, set->hash.ref.buckets, hash_writer_bytes(&set->hash.ref));
+    tables_free_now(w->tables, set->depths, DEPTHS_BYTES);
+    tables_root_abort(w->tables, (*bulk)->root);
+    tables_retire_unreserve(w->tables, RETIRED_PLACES);
+    route_set_fini(set);
+    free(set);
+    free(*bulk);
+    *bulk = NULL;
+}

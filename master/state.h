@@ -1,0 +1,69 @@
+#ifndef STATE_H
+#define STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "address.h"
+#include "check.h"
+#include "strbuf.h"
+
+/*
+ * The proxy's changeable state: database, shared tables and resolver, in step. Everything that changes routes comes through here
+ * and takes the same way: validate, prepare, commit in the database, publish to the workers.
+ */
+struct state;
+struct config;
+struct config_listener;
+struct ev_loop;
+struct shm_stats;
+struct tables;
+
+struct state_options {
+    struct ev_loop *loop;    /* for the resolver; borrowed */
+    struct shm_stats *stats; /* the readers' epoch pins; borrowed */
+    unsigned worker_slots;   /* of these, the slots in use */
+};
+
+/** What loading found, for the log. */
+struct state_loaded {
+    uint64_t routes;        /* in the tables */
+    uint64_t routes_seeded; /* of these, taken from the configuration just now */
+    uint64_t unused_routes; /* of listeners that the configuration no longer has */
+    unsigned unused_listeners;
+};
+
+/**
+ * Open the database and make empty tables. See store_open() for the errors.
+ *
+ * @param why  on error gets one line for people
+ */
+int state_open(const char *database_path, const struct state_options *options, struct state **out,
+               struct strbuf *why) MUST_CHECK;
+
+/** Close everything. The loop must still be there. Accepts NULL; clears the caller's pointer. */
+void state_close(struct state **state);
+
+/**
+ * Give every listener of the configuration an id, seed the database with what it has never seen, and show all routes to the workers
+ * by one store. What cannot be done leaves the tables as they were.
+ *
+ * @param why  on error gets one line for people
+ * @return 0, ERR_NO_MEMORY, ERR_TOO_LARGE (more listeners than ids), or as the store's changes
+ */
+int state_load(struct state *state, const struct config *config, struct state_loaded *out,
+               struct strbuf *why) MUST_CHECK;
+
+/** The id of a listener that state_load() has seen; it keeps it as long as the process lives. */
+uint16_t state_listener_id(const struct state *state, const struct listen_addr *addr);
+
+/** Is every backend's name asked for once? */
+bool state_is_settled(const struct state *state);
+
+/** Free what no worker can hold any more; to be called now and then. */
+void state_reclaim(struct state *state);
+
+/** The tables, for handing them to workers. */
+struct tables *state_tables(struct state *state);
+
+#endif

@@ -1,0 +1,135 @@
+#ifndef SUPERVISOR_H
+#define SUPERVISOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "address.h"
+#include "check.h"
+#include "ctl_msg.h"
+#include "strbuf.h"
+
+struct ev_loop;
+struct log_ring_reader;
+struct stats_segment;
+struct supervisor;
+
+/*
+ * The master's supervision of its workers: starts them, tells them the configuration, watches, replaces and drains them, and owns
+ * every listening socket. One object for the life of the master; all functions run in the master's loop and none of them blocks
+ * (but supervisor_start(), supervisor_free(), and supervisor_add_listener() with a wait_ms).
+ *
+ * A listener's queue belongs to its worker slot, not to the worker: what waits there when a worker dies is served by its successor.
+ */
+
+/** What does not change while the master lives. Descriptors are borrowed and must stay open as long as the supervisor lives. */
+struct supervisor_options {
+    int binary_fd; /* worker_binary_open() */
+    int tables_fd; /* opened read-only */
+    uint64_t tables_bytes;
+    int rate_fd; /* -1: no rate-limit table */
+    uint64_t rate_bytes;
+    struct stats_segment *stats;
+    uint64_t log_ring_bytes; /* a power of two, at least 64 KiB: data of one worker's log ring */
+    uint32_t drop_uid;       /* UINT32_MAX: workers stay who the master is */
+    uint32_t drop_gid;
+    unsigned worker_count; /* 1..SHM_WORKERS_MAX, at the start */
+    struct ctl_settings settings;
+};
+
+/** What the server wants to know. Every function may be NULL; none may free the supervisor. */
+struct supervisor_callbacks {
+    /** Every worker wanted is READY: after the start, and again whenever workers were added. */
+    void (*on_all_ready)(void *context);
+    /** After supervisor_drain() or supervisor_stop_now(): no worker is left. Once. */
+    void (*on_all_gone)(void *context);
+    /** A worker is gone, for whatever reason; status as of waitpid(2). Its log ring and its counts have been taken care of. */
+    void (*on_worker_died)(void *context, unsigned slot, pid_t pid, int status);
+    /** A worker is gone: read what is left in its ring before its successor writes to it. (Draining it while it runs is up to the
+     *  server: supervisor_log_ring().) */
+    void (*on_log_drain)(void *context, unsigned slot, struct log_ring_reader *ring);
+    /** All workers gave up a removed listener; its id and address are free again. */
+    void (*on_listener_removed)(void *context, unsigned id);
+    void *context;
+};
+
+/** A listener as the server hands it in; everything is borrowed for the call. */
+struct supervisor_listener {
+    const char *name; /* of the configuration; for messages */
+    const struct ctl_listener *ctl;
+    struct listen_addr addr;
+    int inherited_fd; /* a listening socket from socket activation, which all workers share; -1: make our own */
+};
+
+/**
+ * @param loop  not libev's default loop, because that one reaps every child itself
+ * @return 0; ERR_NO_MEMORY
+ */
+int supervisor_new(struct ev_loop *loop, const struct supervisor_options *options,
+                   const struct supervisor_callbacks *callbacks, struct supervisor **out) MUST_CHECK;
+
+/** Kills and reaps workers that still run, closes all sockets. Accepts NULL; clears the caller's pointer. */
+void supervisor_free(struct supervisor **sup);
+
+/**
+ * Start the workers, once, usually after the listeners have been added.
+ *
+ * @param why  on error gets a reason fit to stand behind "cannot start the workers: "
+ * @return 0; any error: not one worker could be kept running, supervisor_free() is all that is left to do
+ */
+int supervisor_start(struct supervisor *sup, struct strbuf *why) MUST_CHECK;
+
+/**
+ * Make the sockets of a new listener for all workers and tell them. All or nothing. An address that overlaps one of our own listeners
+ * (":443" and "10.0.0.1:443") is allowed: the kernel prefers the more exact one.
+ *
+ * @param wait_ms  how long to wait (blocking) for the address while it is in use: 0, or about a second at the start, when the
+ *                 workers of a master that died may still hold it
+ * @param why      on error gets the full reason: "listener https (:443): address already in use: ..."
+ * @return 0; ERR_EXISTS if the id or the address is taken, also by a listener on its way out; or as listen_sockets_open()
+ */
+int supervisor_add_listener(struct supervisor *sup, const struct supervisor_listener *listener, unsigned wait_ms,
+                            struct strbuf *why) MUST_CHECK;
+
+/** Other properties, same id, same address. ERR_NOT_FOUND; ERR_NO_MEMORY: nothing has changed. */
+int supervisor_update_listener(struct supervisor *sup, const struct ctl_listener *ctl) MUST_CHECK;
+
+/** Serve what waits, then close: on_listener_removed tells when. ERR_NOT_FOUND. */
+int supervisor_remove_listener(struct supervisor *sup, unsigned id) MUST_CHECK;
+
+/** For all workers, those to come as well. */
+void supervisor_set_settings(struct supervisor *sup, const struct ctl_settings *settings);
+
+/** A sealed memfd with the GeoIP database; takes ownership. -1: none any more. */
+void supervisor_set_geoip(struct supervisor *sup, int fd);
+
+/**
+ * Change the number of workers. More: their sockets are made now, all or nothing, and the workers started. Fewer: the last slots get
+ * no new connections from now on; after 2 s (handshakes under way complete) their workers serve what waits, give up the sockets,
+ * relay until their last connection has ended, and exit. A change that comes in these 2 s is done right after them; if sockets are
+ * wanting then, that is logged, and the number stays.
+ *
+ * @return 0; ERR_RANGE; or as listen_sockets_open(), and nothing has changed
+ */
+int supervisor_set_worker_count(struct supervisor *sup, unsigned count, struct strbuf *why) MUST_CHECK;
+
+/** Graceful stop: no new connections, what waits is served, running ones get shutdown_timeout. on_all_gone tells the end. */
+void supervisor_drain(struct supervisor *sup);
+
+/** Stop at once: whatever is still there after a second is killed. Also after supervisor_drain(). */
+void supervisor_stop_now(struct supervisor *sup);
+
+/** Workers wanted; slots at and behind this number may still relay old connections. */
+unsigned supervisor_worker_count(const struct supervisor *sup);
+
+/** The worker in a slot: its pid, 0 if there is none; *state_out (may be NULL) gets its state's word, static. */
+pid_t supervisor_worker_pid(const struct supervisor *sup, unsigned slot, const char **state_out);
+
+/** The master's end of a slot's log ring; NULL if no worker ever ran there. Valid as long as the supervisor lives. */
+struct log_ring_reader *supervisor_log_ring(struct supervisor *sup, unsigned slot);
+
+/** Several lines: the state of the whole, every slot in use, every listener. */
+void supervisor_dump(const struct supervisor *sup, struct strbuf *out);
+
+#endif

@@ -1,0 +1,228 @@
+/* The birth of a worker. Between fork and exec nothing but async-signal-safe calls: all that needs memory is prepared before. */
+
+#include "worker_spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "err.h"
+#include "handover.h"
+
+#define ENVIRONMENT_MAX 16
+#define EXEC_FAILED     127 /* as shells report a program that could not be run */
+#define FD_SCAN_MAX     65536
+#define HANDOVER_FDS    (HANDOVER_FD_END - HANDOVER_FD_CONTROL)
+#define WORKER_NAME_MAX 32
+#define BINARY_PATH_MAX 40
+
+/* What a worker may see of the master's environment: nothing that an operator sets for mc-proxy, and no secrets. */
+static const char *const kept_variables[] = {"ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=", "GCOV_", "MALLOC_"};
+
+/** Everything that the child needs, made before the fork. */
+struct spawn_plan {
+    int fds[HANDOVER_FDS]; /* in the order of enum handover_fd; -1: /dev/null */
+    int binary_fd;
+    int report_fd; /* the write end of a pipe: errno of a failure; closed by a successful exec */
+    char binary_path[BINARY_PATH_MAX];
+    char name[WORKER_NAME_MAX];
+    char *argv[3];
+    char *environment[ENVIRONMENT_MAX + 1];
+};
+
+int worker_binary_open(void)
+{
+    return open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+}
+
+static bool is_kept(const char *variable)
+{
+    for (size_t i = 0; i < sizeof kept_variables / sizeof kept_variables[0]; i++) {
+        if (strncmp(variable, kept_variables[i], strlen(kept_variables[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void plan_environment(struct spawn_plan *plan)
+{
+    size_t count = 0;
+
+    for (char **variable = environ; variable != NULL && *variable != NULL && count < ENVIRONMENT_MAX; variable++) {
+        if (is_kept(*variable))
+            plan->environment[count++] = *variable;
+    }
+    plan->environment[count] = NULL;
+}
+
+static void plan_init(struct spawn_plan *plan, const struct worker_spawn *spec, int report_fd)
+{
+    static char subcommand[] = HANDOVER_SUBCOMMAND;
+
+    *plan = (struct spawn_plan){.binary_fd = spec->binary_fd, .report_fd = report_fd};
+    plan->fds[HANDOVER_FD_CONTROL - HANDOVER_FD_CONTROL] = spec->control_fd;
+    plan->fds[HANDOVER_FD_TABLES - HANDOVER_FD_CONTROL] = spec->tables_fd;
+    plan->fds[HANDOVER_FD_STATS - HANDOVER_FD_CONTROL] = spec->stats_fd;
+    plan->fds[HANDOVER_FD_LOG - HANDOVER_FD_CONTROL] = spec->log_fd;
+    plan->fds[HANDOVER_FD_RATE - HANDOVER_FD_CONTROL] = spec->rate_fd;
+    snprintf(plan->name, sizeof plan->name, "mc-proxy: worker %u", spec->slot);
+    plan->argv[0] = plan->name;
+    plan->argv[1] = subcommand;
+    plan_environment(plan);
+}
+
+/* ---- in the child ---- */
+
+/* Sources may lie where targets belong, so all of them move out of the way first. */
+static int child_move_up(int *fd)
+{
+    int moved = fcntl(*fd, F_DUPFD_CLOEXEC, HANDOVER_FD_END);
+
+    if (moved < 0)
+        return -1;
+    *fd = moved;
+    return 0;
+}
+
+static int child_place_fds(struct spawn_plan *plan)
+{
+    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (null_fd < 0 || child_move_up(&null_fd) != 0 || child_move_up(&plan->report_fd) != 0 ||
+        child_move_up(&plan->binary_fd) != 0)
+        return -1;
+    for (int i = 0; i < HANDOVER_FDS; i++) {
+        if (plan->fds[i] < 0)
+            plan->fds[i] = null_fd;
+        else if (child_move_up(&plan->fds[i]) != 0)
+            return -1;
+    }
+    if (dup2(null_fd, STDIN_FILENO) < 0 || dup2(null_fd, STDOUT_FILENO) < 0)
+        return -1;
+    for (int i = 0; i < HANDOVER_FDS; i++) {
+        if (dup2(plan->fds[i], HANDOVER_FD_CONTROL + i) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Everything above the handover closes at exec: the report pipe and the binary must stay usable until then. */
+static void child_close_rest(void)
+{
+    struct rlimit limit = {.rlim_cur = FD_SCAN_MAX};
+
+    if (syscall(SYS_close_range, HANDOVER_FD_END, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
+        return;
+    getrlimit(RLIMIT_NOFILE, &limit); /* a kernel before 5.11 */
+    for (int fd = HANDOVER_FD_END; fd < FD_SCAN_MAX && (rlim_t)fd < limit.rlim_cur; fd++)
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+/* A terminal's signals that came between fork and setpgid were meant for the master: ignoring a signal throws a pending one away. */
+static void child_reset_signals(void)
+{
+    static const int from_terminal[] = {SIGINT, SIGQUIT, SIGHUP, SIGTSTP};
+    struct sigaction action = {.sa_handler = SIG_IGN};
+    sigset_t none;
+
+    setpgid(0, 0);
+    for (size_t i = 0; i < sizeof from_terminal / sizeof from_terminal[0]; i++)
+        sigaction(from_terminal[i], &action, NULL);
+    action.sa_handler = SIG_DFL;
+    for (int number = 1; number < NSIG; number++)
+        sigaction(number, &action, NULL); /* fails for SIGKILL, SIGSTOP and libc's own two: nothing to reset there */
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* "/proc/self/fd/N" without stdio. */
+static void child_binary_path(struct spawn_plan *plan)
+{
+    char digits[12];
+    size_t n = 0, len = sizeof "/proc/self/fd/" - 1;
+
+    memcpy(plan->binary_path, "/proc/self/fd/", len);
+    for (unsigned fd = (unsigned)plan->binary_fd; n == 0 || fd > 0; fd /= 10)
+        digits[n++] = (char)('0' + fd % 10);
+    while (n > 0)
+        plan->binary_path[len++] = digits[--n];
+    plan->binary_path[len] = '\0';
+}
+
+_Noreturn static void child_run(struct spawn_plan *plan)
+{
+    child_reset_signals();
+    if (child_place_fds(plan) == 0) {
+        child_close_rest();
+        syscall(SYS_execveat, plan->binary_fd, "", plan->argv, plan->environment, AT_EMPTY_PATH);
+        if (errno == ENOSYS || errno == EPERM) { /* not there, or kept away by a container's filter */
+            child_binary_path(plan);
+            execve(plan->binary_path, plan->argv, plan->environment);
+        }
+    }
+    int error_number = errno;
+    ssize_t n = write(plan->report_fd, &error_number, sizeof error_number);
+    _exit(n == sizeof error_number ? EXEC_FAILED : EXEC_FAILED - 1);
+}
+
+/* ---- in the master ---- */
+
+/* All signals are blocked around fork: the child must not run the master's handlers, which write into the event loop's pipe. */
+static pid_t fork_child(struct spawn_plan *plan)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    pid_t pid = fork();
+    if (pid == 0)
+        child_run(plan);
+    int error_number = errno;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    errno = error_number;
+    return pid;
+}
+
+/* errno of the child's failure, or 0 once the new program runs. */
+static int read_report(int fd)
+{
+    int error_number = 0;
+    ssize_t n;
+
+    do
+        n = read(fd, &error_number, sizeof error_number);
+    while (n < 0 && errno == EINTR);
+    return n == sizeof error_number ? error_number : 0;
+}
+
+int worker_spawn(const struct worker_spawn *spec, pid_t *pid_out)
+{
+    struct spawn_plan plan;
+    int report[2];
+
+    if (pipe2(report, O_CLOEXEC) != 0)
+        return ERR_SYSTEM;
+    plan_init(&plan, spec, report[1]);
+    pid_t pid = fork_child(&plan);
+    int error_number = pid < 0 ? errno : 0;
+    close(report[1]);
+    if (pid > 0)
+        error_number = read_report(report[0]);
+    close(report[0]);
+    if (error_number == 0) {
+        *pid_out = pid;
+        return 0;
+    }
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+    errno = error_number;
+    return ERR_SYSTEM;
+}

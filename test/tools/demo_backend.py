@@ -1,0 +1,43 @@
+#!/usr/bin/python3
+"""A TLS backend for the demo: answers every request with its own name and the server name the client asked for.
+
+usage: demo_backend.py PORT NAME CERTIFICATE KEY
+"""
+
+import http.server
+import socketserver
+import ssl
+import sys
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = f"Hello from {self.server.name}: you asked for {self.headers.get('Host', 'no host')}.\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+
+def main():
+    port, name, certificate, key = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = Server(("127.0.0.1", port), Handler)
+    server.name = name
+    # The handshake belongs to the connection's thread: a client that sends nothing must not hold up the others.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

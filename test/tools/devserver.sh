@@ -1,0 +1,55 @@
+#!/bin/sh
+# A running proxy to try: two demo TLS backends, a database and certificates under devserver/, the proxy in the foreground.
+# Ctrl-C stops everything.
+set -eu
+cd "$(dirname "$0")/../.."
+mkdir -p devserver
+chmod 755 devserver
+
+if [ ! -f devserver/ca.pem ]; then
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=mc-proxy demo CA" \
+        -keyout devserver/ca.key -out devserver/ca.pem 2>/dev/null
+fi
+for name in one two; do
+    [ -f "devserver/$name.pem" ] && continue
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$name.demo.test" \
+        -keyout "devserver/$name.key" -out "devserver/$name.csr" 2>/dev/null
+    printf 'subjectAltName=DNS:%s.demo.test\n' "$name" >"devserver/$name.ext"
+    openssl x509 -req -in "devserver/$name.csr" -CA devserver/ca.pem -CAkey devserver/ca.key -CAcreateserial -days 3650 \
+        -extfile "devserver/$name.ext" -out "devserver/$name.pem" 2>/dev/null
+done
+
+children=
+stop_children() {
+    # shellcheck disable=SC2086 # a list of process ids
+    [ -z "$children" ] || kill $children 2>/dev/null || true
+}
+trap stop_children EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+port=18443
+for name in one two; do
+    /usr/bin/python3 test/tools/demo_backend.py "$port" "backend $name" "devserver/$name.pem" "devserver/$name.key" &
+    children="$children $!"
+    port=$((port + 1))
+done
+
+cat <<TXT
+
+mc-proxy listens on port 8443 (configuration: config/devserver.ini, database: devserver/mc-proxy.db).
+Two names, two backends; the proxy holds no key of either. In another terminal:
+
+  curl --cacert devserver/ca.pem --resolve one.demo.test:8443:127.0.0.1 https://one.demo.test:8443/
+  curl --cacert devserver/ca.pem --resolve two.demo.test:8443:127.0.0.1 https://two.demo.test:8443/
+
+Ctrl-C ends it.
+
+TXT
+
+build/mc-proxy server -c config/devserver.ini &
+proxy=$!
+children="$children $proxy"
+status=0
+wait "$proxy" || status=$?
+exit "$status"

@@ -1,0 +1,42 @@
+#!/bin/sh
+# Formatting, static analysis and the second compiler. Fails at the first finding.
+set -eu
+cd "$(dirname "$0")/../.."
+
+echo "== clang-format"
+git ls-files '*.c' '*.h' | xargs clang-format --dry-run --Werror
+
+echo "== every header compiles alone"
+git ls-files 'common/*.h' 'master/*.h' 'worker/*.h' | while read -r header; do
+    printf '#include "%s"\n' "$(basename "$header")" |
+        clang -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only -x c \
+            -iquote common -iquote "$(dirname "$header")" -
+done
+
+echo "== the rooms: worker and master do not include each other, common includes neither"
+for room in common worker master; do
+    case $room in
+    common) others="worker master" ;;
+    worker) others="master" ;;
+    master) others="worker" ;;
+    esac
+    for other in $others; do
+        for header in "$other"/*.h; do
+            if grep -ln "^#include \"\(.*/\)\?$(basename "$header")\"" "$room"/*.[ch]; then
+                echo "$room/ includes $header" >&2
+                exit 1
+            fi
+        done
+    done
+done
+
+echo "== clang, all warnings"
+cmake -B build-clang -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=Debug >/dev/null
+cmake --build build-clang
+
+echo "== clang-tidy"
+git ls-files 'common/*.c' 'master/*.c' 'worker/*.c' | xargs -P 2 -n 4 clang-tidy -quiet -p build-clang
+
+echo "== cppcheck"
+cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
+    --suppressions-list=test/tools/cppcheck.suppressions -D_GNU_SOURCE -I common common master worker

@@ -1,0 +1,443 @@
+/* A connection's frame: how it begins and ends, how its steps run, when it times out, and what it wants to hear from the loop. What
+ * the steps do is in conn_hello.c, conn_connect.c and conn_relay.c. */
+
+#include "conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "listener.h"
+#include "strbuf.h"
+#include "worker.h"
+
+#define READ_SHIFT_START  14
+#define LINGER_TIMEOUT_MS 2000
+
+struct wants {
+    int front; /* EV_READ | EV_WRITE */
+    int back;
+};
+
+/* ---- what each step waits for ---- */
+
+static struct wants want_front_read(const struct conn *c)
+{
+    (void)c;
+    return (struct wants){.front = EV_READ};
+}
+
+static struct wants want_back_write(const struct conn *c)
+{
+    return (struct wants){.back = c->setup->retry_on_tick ? 0 : EV_WRITE};
+}
+
+static int side_wants(const struct conn_side *side, const struct conn_side *other)
+{
+    int wants = 0;
+
+    if (!side->is_read_done && other->backlog == NULL && !other->is_broken)
+        wants |= EV_READ;
+    if (side->backlog != NULL)
+        wants |= EV_WRITE;
+    return wants;
+}
+
+static struct wants want_relay(const struct conn *c)
+{
+    return (struct wants){.front = side_wants(&c->front, &c->back), .back = side_wants(&c->back, &c->front)};
+}
+
+static struct wants want_flush(const struct conn *c)
+{
+    return (struct wants){.front = c->front.backlog != NULL ? EV_WRITE : 0,
+                          .back = c->back.backlog != NULL ? EV_WRITE : 0};
+}
+
+/* ---- when each step has waited too long; a tick ---- */
+
+static uint32_t deadline_hello(const struct conn *c)
+{
+    const struct worker *w = conn_worker(c);
+    /* From accept, not from the last byte: bytes that trickle in do not extend it. */
+    uint32_t accepted = (uint32_t)((c->started_ms - w->wheel.start_ms) / WHEEL_TICK_MS);
+    return wheel_tick_after(accepted, w->settings.hello_timeout_ms);
+}
+
+static uint32_t deadline_relay(const struct conn *c)
+{
+    const struct ctl_settings *settings = &conn_worker(c)->settings;
+    bool is_half_closed = c->front.is_read_done || c->back.is_read_done;
+
+    return wheel_tick_after(c->active_tick,
+                            is_half_closed ? settings->half_close_timeout_ms : settings->idle_timeout_ms);
+}
+
+static uint32_t deadline_flush(const struct conn *c)
+{
+    return c->active_tick + 1; /* the step looks at each tick whether everything was delivered, and at its limit */
+}
+
+static uint32_t deadline_linger(const struct conn *c)
+{
+    return wheel_tick_after(c->active_tick, LINGER_TIMEOUT_MS);
+}
+
+/* ---- what then happens ---- */
+
+static void close_proxy_late(struct conn *c)
+{
+    conn_close(c, CLOSE_PROXY_TIMEOUT);
+}
+
+static void close_hello_late(struct conn *c)
+{
+    conn_close(c, CLOSE_HELLO_TIMEOUT);
+}
+
+static void close_idle(struct conn *c)
+{
+    conn_close(c, c->front.is_read_done || c->back.is_read_done ? CLOSE_HALF_CLOSE_TIMEOUT : CLOSE_IDLE_TIMEOUT);
+}
+
+static void close_no_route(struct conn *c)
+{
+    conn_close(c, CLOSE_NO_ROUTE);
+}
+
+struct step_row {
+    const char *name;
+    enum conn_next (*run)(struct conn *c);
+    struct wants (*wants)(const struct conn *c);
+    uint32_t (*deadline)(const struct conn *c);
+    void (*late)(struct conn *c); /* conn_run: the step finds out itself */
+};
+
+static const struct step_row steps[CONN_STEP_COUNT] = {
+    [CONN_STEP_PROXY] = {"proxy", conn_step_proxy, want_front_read, deadline_hello, close_proxy_late},
+    [CONN_STEP_HELLO] = {"hello", conn_step_hello, want_front_read, deadline_hello, close_hello_late},
+    [CONN_STEP_CONNECT] = {"connect", conn_step_connect, want_back_write, conn_connect_deadline, conn_run},
+    [CONN_STEP_RELAY] = {"relay", conn_step_relay, want_relay, deadline_relay, close_idle},
+    [CONN_STEP_FLUSH] = {"flush", conn_step_flush, want_flush, deadline_flush, conn_run},
+    [CONN_STEP_LINGER] = {"linger", conn_step_linger, want_front_read, deadline_linger, close_no_route},
+};
+
+const char *conn_step_name(enum conn_step step)
+{
+    CHECK((unsigned)step < CONN_STEP_COUNT);
+    return steps[step].name;
+}
+
+struct worker *conn_worker(const struct conn *c)
+{
+    return c->listener->worker;
+}
+
+void conn_touch(struct conn *c)
+{
+    c->active_tick = conn_worker(c)->wheel.now;
+}
+
+enum conn_next conn_enter(struct conn *c, enum conn_step step)
+{
+    c->step = (uint8_t)step;
+    conn_touch(c);
+    return CONN_NEXT;
+}
+
+enum conn_next conn_end(struct conn *c, enum close_reason reason)
+{
+    conn_close(c, reason);
+    return CONN_DONE;
+}
+
+static void arm_side(struct worker *w, struct conn_side *side, int wants)
+{
+    if (side->io.fd < 0 || (ev_is_active(&side->io) ? (side->io.events & (EV_READ | EV_WRITE)) : 0) == wants)
+        return;
+    ev_io_stop(w->loop, &side->io);
+    if (wants != 0) {
+        ev_io_modify(&side->io, wants); /* not ev_io_set(): that would cost an epoll_ctl() even for unchanged events */
+        ev_io_start(w->loop, &side->io);
+    }
+}
+
+/** The one place where watchers are armed: from what the step wants. */
+static void arm(struct conn *c)
+{
+    struct worker *w = conn_worker(c);
+    const struct step_row *step = &steps[c->step];
+    struct wants wants = step->wants(c);
+
+    arm_side(w, &c->front, wants.front);
+    arm_side(w, &c->back, wants.back);
+    if (c->timeout.link == NULL)
+        wheel_add(&w->wheel, &c->timeout, step->deadline(c));
+}
+
+static const struct conn *current; /* only for the panic record */
+
+void conn_dump_current(int fd)
+{
+    char text[128];
+    struct strbuf s = STRBUF_OF(text);
+
+    if (current == NULL)
+        return;
+    strbuf_addf(&s, "panic: conn=%llu step=%s\n", (unsigned long long)current->id, conn_step_name(current->step));
+    if (write(fd, s.data, s.len) < 0)
+        return; /* nothing left to try */
+}
+
+void conn_run(struct conn *c)
+{
+    enum conn_next next;
+
+    current = c;
+    do {
+        uint8_t before = c->step;
+        next = steps[before].run(c);
+        if (next == CONN_DONE)
+            return;
+        if (c->step != before)
+            wheel_remove(&c->timeout); /* another step, another deadline */
+    } while (next == CONN_NEXT);
+    c->front.ready = 0;
+    c->back.ready = 0;
+    arm(c);
+}
+
+void conn_on_tick(struct wheel_node *node, void *context)
+{
+    struct conn *c = (struct conn *)((char *)node - offsetof(struct conn, timeout));
+    const struct worker *w = context;
+
+    CHECK_MAGIC(c, CONN_MAGIC);
+    uint32_t deadline = steps[c->step].deadline(c);
+    if ((int32_t)(deadline - w->wheel.now) > 0)
+        wheel_add(&conn_worker(c)->wheel, &c->timeout, deadline);
+    else
+        steps[c->step].late(c);
+}
+
+static void on_front_io(EV_P_ ev_io *io, int revents)
+{
+    struct conn *c = io->data;
+
+    (void)loop;
+    CHECK_MAGIC(c, CONN_MAGIC);
+    c->front.ready |= (uint8_t)(revents & (EV_READ | EV_WRITE));
+    conn_run(c);
+}
+
+static void on_back_io(EV_P_ ev_io *io, int revents)
+{
+    struct conn *c = io->data;
+
+    (void)loop;
+    CHECK_MAGIC(c, CONN_MAGIC);
+    c->back.ready |= (uint8_t)(revents & (EV_READ | EV_WRITE));
+    conn_run(c);
+}
+
+static bool is_over_limit(const struct listener *l)
+{
+    uint32_t limit = atomic_load_explicit(l->max_connections, memory_order_relaxed);
+    uint64_t sum = 0;
+
+    if (limit == 0)
+        return false;
+    /* We counted ourselves first, in sequential consistency: two workers may both refuse the last place, never both take it. */
+    for (unsigned i = 0; i < SHM_WORKERS_MAX && sum <= limit; i++)
+        sum += atomic_load_explicit(&l->active_row[i], memory_order_seq_cst);
+    return sum > limit;
+}
+
+static struct conn *conn_new(struct listener *l, int fd, const struct sockaddr_storage *peer)
+{
+    struct worker *w = l->worker;
+    struct conn *c = pool_alloc(&w->conns);
+    struct conn_setup *setup = c != NULL ? pool_alloc(&w->setups) : NULL;
+
+    if (setup == NULL) {
+        if (c != NULL)
+            pool_free(&w->conns, c);
+        return NULL;
+    }
+    c->magic = CONN_MAGIC;
+    c->listener = l;
+    c->setup = setup;
+    c->id = ++w->conn_serial;
+    c->started_ms = clock_monotonic_ms();
+    c->client = ip_endpoint_of_sockaddr(peer);
+    c->active_tick = w->wheel.now;
+    c->front.read_shift = c->back.read_shift = READ_SHIFT_START;
+    ev_io_init(&c->front.io, on_front_io, fd, 0);
+    ev_io_init(&c->back.io, on_back_io, -1, 0);
+    c->front.io.data = c->back.io.data = c;
+    l->conns++;
+    atomic_fetch_add_explicit(l->active, 1, memory_order_seq_cst);
+    atomic_store_explicit(&l->stats->accepted, atomic_load_explicit(&l->stats->accepted, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    return c;
+}
+
+static bool is_trusted(const struct listener *l, const struct ip_addr *addr)
+{
+    for (unsigned i = 0; i < l->trusted_count; i++) {
+        if (ip_cidr_covers(&l->trusted[i], addr))
+            return true;
+    }
+    return false;
+}
+
+/** Which step comes first: a PROXY header if this listener wants one from this peer. CONN_DONE: the peer may not enter. */
+static enum conn_next choose_first_step(struct conn *c)
+{
+    const struct listener *l = c->listener;
+
+    switch ((enum proxy_mode)l->proxy_mode) {
+    case PROXY_MODE_OFF: return conn_enter(c, CONN_STEP_HELLO);
+    case PROXY_MODE_REQUIRED:
+        if (l->trusted_count > 0 && !is_trusted(l, &c->client.addr))
+            return conn_end(c, CLOSE_PROXY_UNTRUSTED);
+        return conn_enter(c, CONN_STEP_PROXY);
+    case PROXY_MODE_MIXED: return conn_enter(c, is_trusted(l, &c->client.addr) ? CONN_STEP_PROXY : CONN_STEP_HELLO);
+    }
+    CHECK(!"a proxy_mode that is none");
+    return CONN_DONE;
+}
+
+void conn_accept(struct listener *listener, int fd, const struct sockaddr_storage *peer, bool try_read_now)
+{
+    struct conn *c = conn_new(listener, fd, peer);
+
+    if (c == NULL) {
+        close(fd);
+        worker_pause_accept(listener->worker);
+        return;
+    }
+    if (is_over_limit(listener)) {
+        conn_close(c, CLOSE_MAX_CONNECTIONS);
+        return;
+    }
+    if (choose_first_step(c) == CONN_DONE)
+        return;
+    if (try_read_now) {
+        c->front.ready = EV_READ;
+        conn_run(c);
+    } else {
+        arm(c);
+    }
+}
+
+void conn_side_close(struct conn *c, struct conn_side *side)
+{
+    static const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+
+    free(side->backlog);
+    side->backlog = NULL;
+    if (side->io.fd < 0)
+        return;
+    ev_io_stop(conn_worker(c)->loop, &side->io);
+    if (side->is_reset_on_close)
+        (void)setsockopt(side->io.fd, SOL_SOCKET, SO_LINGER, &reset,
+                         sizeof reset); /* fails only for a peer that is gone */
+    close(side->io.fd);
+    side->io.fd = -1;
+}
+
+void conn_setup_free(struct conn *c)
+{
+    if (c->setup == NULL)
+        return;
+    if (c->setup->own_bytes != NULL)
+        free(c->setup->own_bytes - CONN_HEADROOM);
+    pool_free(&conn_worker(c)->setups, c->setup);
+    c->setup = NULL;
+}
+
+/** Does a connection that ends for this reason send RST? All do that never got what they asked for. */
+static bool is_reset_reason(enum close_reason reason)
+{
+    switch (reason) {
+    case CLOSE_FINISHED:
+    case CLOSE_CLIENT_RESET:
+    case CLOSE_BACKEND_RESET: /* FLUSH has set what is to be reset */
+    case CLOSE_IDLE_TIMEOUT:
+    case CLOSE_HALF_CLOSE_TIMEOUT:
+    case CLOSE_SHUTDOWN:
+    case CLOSE_MAX_CONNECTIONS: return false;
+    default: return true;
+    }
+}
+
+void conn_close(struct conn *c, enum close_reason reason)
+{
+    struct listener *l = c->listener;
+    struct worker *w = l->worker;
+    _Atomic uint64_t *closed = &l->stats->closed[reason];
+
+    CHECK_MAGIC(c, CONN_MAGIC);
+    if (c->step != CONN_STEP_LINGER && is_reset_reason(reason)) {
+        c->front.is_reset_on_close = true;
+        c->back.is_reset_on_close = true; /* a stream that was cut must not look like one that ended */
+    }
+    wheel_remove(&c->timeout);
+    conn_side_close(c, &c->front);
+    conn_side_close(c, &c->back);
+    atomic_fetch_sub_explicit(l->active, 1, memory_order_release);
+    atomic_store_explicit(closed, atomic_load_explicit(closed, memory_order_relaxed) + 1, memory_order_relaxed);
+    conn_log(c, reason);
+    conn_setup_free(c);
+    free(c->labels);
+    c->magic = 0;
+    current = NULL;
+    pool_free(&w->conns, c);
+    listener_conn_ended(l);
+    worker_conn_ended(w);
+}
+
+static void close_for_shutdown(struct wheel_node *node, void *context)
+{
+    struct conn *c = (struct conn *)((char *)node - offsetof(struct conn, timeout));
+    const enum close_reason *reason = context;
+
+    CHECK_MAGIC(c, CONN_MAGIC);
+    conn_close(c, *reason);
+}
+
+void conn_close_all(struct worker *w, enum close_reason reason)
+{
+    /* Every connection that waits is in the wheel, and outside of its own callback every connection waits. */
+    wheel_visit_all(&w->wheel, close_for_shutdown, &reason);
+}
+
+void conn_count_in(struct conn *c, size_t n)
+{
+    _Atomic uint64_t *sum = &c->listener->stats->bytes_in;
+
+    c->bytes_in += n;
+    atomic_store_explicit(sum, atomic_load_explicit(sum, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+void conn_count_out(struct conn *c, size_t n)
+{
+    _Atomic uint64_t *sum = &c->listener->stats->bytes_out;
+
+    c->bytes_out += n;
+    atomic_store_explicit(sum, atomic_load_explicit(sum, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+const char *conn_sni(const struct conn *c)
+{
+    return c->labels != NULL ? c->labels : "";
+}
+
+const char *conn_backend(const struct conn *c)
+{
+    return c->labels != NULL ? c->labels + strlen(c->labels) + 1 : "";
+}

@@ -1,0 +1,179 @@
+#ifndef CONN_H
+#define CONN_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "address.h"
+#include "bytes.h"
+#include "client_hello.h"
+#include "close_reason.h"
+#include "shm_layout.h"
+#include "wheel.h"
+
+struct listener;
+struct worker;
+
+/*
+ * One client's connection and its way through the proxy. A callback notes what happened and calls conn_run(); the current step
+ * looks at it and returns NEXT (go on with the step that is now set), WAIT (for an event or the deadline) or DONE (closed: the
+ * object is gone). conn_close() is the only end.
+ *
+ *     PROXY -> HELLO -> CONNECT -> RELAY -> (FLUSH) -> closed       FLUSH: one side was reset, deliver, then reset the other
+ *                  \-> LINGER -> closed                             LINGER: an alert was sent, let the client read it
+ */
+enum conn_step {
+    CONN_STEP_PROXY,
+    CONN_STEP_HELLO,
+    CONN_STEP_CONNECT,
+    CONN_STEP_RELAY,
+    CONN_STEP_FLUSH,
+    CONN_STEP_LINGER,
+    CONN_STEP_COUNT,
+};
+
+enum conn_next { CONN_NEXT, CONN_WAIT, CONN_DONE };
+
+/** Bytes that a side has not taken yet. Exists only while that side is slow. */
+struct backlog {
+    uint32_t start; /* first unsent byte */
+    uint32_t end;
+    uint8_t data[];
+};
+
+/** One of the two sockets of a connection. */
+struct conn_side {
+    ev_io io;                /* io.fd is -1 when there is no socket (yet, or any more) */
+    struct backlog *backlog; /* what waits to be sent to this side; NULL: nothing */
+    uint8_t ready;           /* EV_READ, EV_WRITE as seen by the last callback */
+    uint8_t
+        read_shift; /* reads from this side take up to 1 << read_shift bytes: grows with bulk, falls with a slow receiver */
+    bool is_read_done;      /* its end of stream was read */
+    bool is_write_done;     /* it was told our end of stream */
+    bool is_broken;         /* it reset the connection */
+    bool is_reset_on_close; /* closing it sends RST */
+};
+
+/** What is needed only until bytes flow both ways; freed then. */
+struct conn_setup {
+    uint8_t
+        *bytes; /* what was read so far and not sent yet: worker_io() within a callback, own_bytes across callbacks */
+    uint32_t len;
+    uint32_t own_capacity;
+    uint8_t
+        *own_bytes; /* NULL until a hello comes in pieces or a connect has to wait; CONN_HEADROOM bytes lie before it */
+    struct hello_progress progress;
+
+    bool is_local;                  /* a LOCAL header came in */
+    struct ip_endpoint destination; /* from the PROXY header; family 0: none came */
+
+    bool has_proxy_header_out;
+    bool is_unix;
+    bool retry_on_tick; /* a Unix backend's queue was full */
+    uint8_t addr_count;
+    uint8_t next_addr;         /* addresses before it were tried */
+    uint32_t connect_deadline; /* tick: of all attempts */
+    struct shm_backend_addr addrs[SHM_BACKEND_ADDRS_MAX];
+};
+
+struct conn {
+    uint32_t magic;
+    uint8_t step;          /* enum conn_step */
+    uint8_t broken_reason; /* enum close_reason that ends FLUSH */
+    bool is_nodelay_set;   /* on the backend's socket, with the second write to it */
+    uint32_t active_tick;  /* when a byte last moved, when the step began, or when it last tried */
+    uint32_t limit_tick;   /* FLUSH: when to give up */
+    struct listener *listener;
+    struct wheel_node timeout;
+    struct conn_setup *setup; /* NULL from RELAY on */
+    char *labels;             /* "sni\0backend\0", own; NULL until the hello is complete */
+    const char *detail;       /* static words for the log line: why a hello or header was refused; or NULL */
+    uint64_t id;
+    uint64_t started_ms; /* monotonic */
+    uint64_t bytes_in;   /* from the client */
+    uint64_t bytes_out;  /* to the client */
+    struct ip_endpoint client;
+    struct conn_side front; /* the client's socket */
+    struct conn_side back;  /* the backend's socket */
+};
+#define CONN_MAGIC 0x434f4e31u
+
+/** Room before own_bytes, as before worker_io(): a PROXY header is written in front of the hello and both go out in one send. */
+#define CONN_HEADROOM 64
+
+/**
+ * Take over an accepted socket: count it, decide whether it may enter, and run it as far as it goes now. Takes ownership of fd, on
+ * failure too.
+ *
+ * @param try_read_now  the hello has probably arrived with the connection: read before waiting
+ */
+void conn_accept(struct listener *listener, int fd, const struct sockaddr_storage *peer, bool try_read_now);
+
+/** Run steps until one waits or the connection is gone. */
+void conn_run(struct conn *c);
+
+/** End a connection: stop watchers, close sockets, count, write the access line, free. The only way a connection ends. */
+void conn_close(struct conn *c, enum close_reason reason);
+
+/** The wheel's visit: close what is overdue, look again later at the rest. */
+void conn_on_tick(struct wheel_node *node, void *context);
+
+/** Close every connection of this process. */
+void conn_close_all(struct worker *w, enum close_reason reason);
+
+/** For the panic record: which connection was running, and in which step. */
+void conn_dump_current(int fd);
+
+/** The name of a step, static. */
+const char *conn_step_name(enum conn_step step);
+
+/* ---- between the files of a connection: steps and what they share ---- */
+
+enum conn_next conn_step_proxy(struct conn *c);
+enum conn_next conn_step_hello(struct conn *c);
+enum conn_next conn_step_connect(struct conn *c);
+enum conn_next conn_step_relay(struct conn *c);
+enum conn_next conn_step_flush(struct conn *c);
+enum conn_next conn_step_linger(struct conn *c);
+
+struct worker *conn_worker(const struct conn *c);
+
+/** Enter a step; its timeout begins now. Returns CONN_NEXT. */
+enum conn_next conn_enter(struct conn *c, enum conn_step step);
+
+/** conn_close() as the last words of a step. Returns CONN_DONE. */
+enum conn_next conn_end(struct conn *c, enum close_reason reason);
+
+/** A byte moved. */
+void conn_touch(struct conn *c);
+
+/** Close one side's socket (with RST if is_reset_on_close) and forget its backlog. */
+void conn_side_close(struct conn *c, struct conn_side *side);
+
+/** The connection has its backend: drop what only the set-up needed. */
+void conn_setup_free(struct conn *c);
+
+/** Move the bytes that were read into memory of the connection's own, so that they survive this callback. False: no memory. */
+bool conn_setup_keep(struct conn_setup *s);
+
+/**
+ * When the connect attempt at hand is given up, as a tick: what is left of connect_timeout is shared evenly by the addresses that
+ * are left.
+ */
+uint32_t conn_connect_deadline(const struct conn *c);
+
+/** A backlog with a copy of bytes that were not sent; NULL: no memory. free() it. */
+struct backlog *conn_backlog_new(struct bytes unsent);
+
+/** Count bytes that came from or went to the client, here and in the listener's statistics. */
+void conn_count_in(struct conn *c, size_t n);
+void conn_count_out(struct conn *c, size_t n);
+
+const char *conn_sni(const struct conn *c);     /* "" when there is none (yet) */
+const char *conn_backend(const struct conn *c); /* canonical text of the backend; "" when there is none (yet) */
+
+/** Write the access line. */
+void conn_log(const struct conn *c, enum close_reason reason);
+
+#endif

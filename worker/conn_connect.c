@@ -1,0 +1,223 @@
+/* Reaching the backend: its addresses in turn, the PROXY header in front of the hello, and both sent as soon as the kernel takes
+ * them. */
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "conn.h"
+#include "listener.h"
+#include "proxy_protocol.h"
+#include "worker.h"
+
+struct target {
+    struct sockaddr_storage addr;
+    socklen_t len;
+    bool is_near; /* this host: the handshake is over when connect() returns */
+};
+
+static void fill_unix_target(struct target *target, const char *backend_text)
+{
+    struct sockaddr_un *un = (struct sockaddr_un *)&target->addr;
+    const char *path = backend_text + strlen("unix:");
+    size_t len = strlen(path);
+
+    CHECK(len < sizeof un->sun_path);
+    un->sun_family = AF_UNIX;
+    memcpy(un->sun_path, path, len + 1);
+    target->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1);
+    target->is_near = true;
+}
+
+static void fill_ip_target(struct target *target, const struct shm_backend_addr *addr)
+{
+    static const struct ip_addr loopback6 = {.family = 6, .bytes = {[15] = 1}};
+    struct ip_endpoint end = {.addr = addr->addr, .port = addr->port};
+
+    target->len = ip_endpoint_to_sockaddr(&end, &target->addr);
+    target->is_near = addr->addr.family == 4 ? addr->addr.bytes[0] == 127 : ip_addr_equal(&addr->addr, &loopback6);
+}
+
+static enum close_reason failure_of(int error_number)
+{
+    switch (error_number) {
+    case ECONNREFUSED:
+    case ENOENT: /* a Unix socket that is not there */
+    case ECONNRESET:
+    case EPIPE: return CLOSE_BACKEND_REFUSED;
+    case ETIMEDOUT: return CLOSE_BACKEND_TIMEOUT;
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case ENETDOWN:
+    case EHOSTDOWN:
+    case EACCES:
+    case EPERM: /* a local packet filter, or a Unix socket of somebody else */
+    case ENOTSOCK:
+    case EAFNOSUPPORT:
+    case EINVAL: return CLOSE_BACKEND_UNREACHABLE;
+    case EADDRNOTAVAIL: return CLOSE_NO_PORTS;
+    case EMFILE:
+    case ENFILE: return CLOSE_NO_DESCRIPTORS;
+    case ENOBUFS:
+    case ENOMEM: return CLOSE_NO_MEMORY;
+    default: return CLOSE_INTERNAL;
+    }
+}
+
+/** The header is written in front of the hello, where there is room for it, so that both leave in one send. */
+static void prepend_proxy_header(struct conn *c)
+{
+    struct conn_setup *s = c->setup;
+    struct ip_endpoint destination = s->destination;
+    uint8_t header[PROXY_HEADER_OUT_MAX_BYTES];
+
+    if (destination.addr.family == 0 && !s->is_local) {
+        struct sockaddr_storage ss = {.ss_family = AF_UNSPEC};
+        socklen_t len = sizeof ss;
+        if (getsockname(c->front.io.fd, (struct sockaddr *)&ss, &len) == 0)
+            destination = ip_endpoint_of_sockaddr(&ss);
+    }
+    uint32_t len = (uint32_t)proxy_header_build(s->is_local, &c->client, &destination, header);
+    _Static_assert(PROXY_HEADER_OUT_MAX_BYTES <= CONN_HEADROOM && CONN_HEADROOM <= WORKER_IO_HEADROOM,
+                   "a header fits in front");
+    s->bytes -= len;
+    memcpy(s->bytes, header, len);
+    s->len += len;
+    s->has_proxy_header_out = false; /* it is part of the bytes now, also for the next address */
+}
+
+/** Begin to connect to the next address. 0, or the errno that speaks against this address. */
+static int open_next(struct conn *c)
+{
+    struct conn_setup *s = c->setup;
+    struct target target = {.len = 0};
+
+    if (s->is_unix)
+        fill_unix_target(&target, conn_backend(c));
+    else
+        fill_ip_target(&target, &s->addrs[s->next_addr]);
+    int fd = socket(target.addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return errno;
+    ev_io_set(&c->back.io, fd, 0);
+    int rc = connect(fd, (struct sockaddr *)&target.addr, target.len);
+    if (rc != 0 && errno != EINPROGRESS)
+        return errno;
+    if (rc == 0 || target.is_near)
+        c->back.ready = EV_WRITE; /* sending tells whether it is connected, without a wait */
+    return 0;
+}
+
+/** Keep for later what the backend did not take. */
+static bool keep_rest(struct conn *c, size_t sent)
+{
+    const struct conn_setup *s = c->setup;
+
+    if (sent == s->len)
+        return true;
+    c->back.backlog = conn_backlog_new(bytes_of(s->bytes + sent, s->len - sent));
+    return c->back.backlog != NULL;
+}
+
+/** Send what was read so far. 0: the backend is connected and took some; EAGAIN: not connected yet; another errno: failed. */
+static int send_first(struct conn *c)
+{
+    struct conn_setup *s = c->setup;
+    ssize_t n = send(c->back.io.fd, s->bytes, s->len, MSG_NOSIGNAL);
+
+    if (n < 0)
+        return errno == EINTR || errno == ENOTCONN ? EAGAIN : errno;
+    return keep_rest(c, (size_t)n) ? 0 : ENOMEM;
+}
+
+static bool is_past(const struct conn *c, uint32_t tick)
+{
+    return (int32_t)(conn_worker(c)->wheel.now - tick) >= 0;
+}
+
+uint32_t conn_connect_deadline(const struct conn *c)
+{
+    const struct conn_setup *s = c->setup;
+
+    if (s->retry_on_tick)
+        return c->active_tick + 1;
+    int32_t left = (int32_t)(s->connect_deadline - c->active_tick);
+    int32_t tries = s->is_unix ? 1 : s->addr_count - s->next_addr;
+    return c->active_tick + (left > tries ? (uint32_t)(left / tries) : 1);
+}
+
+/** The attempt at hand has failed for good: on to the next address, or the end. */
+static enum conn_next try_next_or_end(struct conn *c, enum close_reason failure, int error)
+{
+    struct conn_setup *s = c->setup;
+
+    c->detail = strerrorname_np(error);
+    conn_side_close(c, &c->back);
+    if (!s->is_unix)
+        s->next_addr++;
+    if (s->is_unix || s->next_addr >= s->addr_count || is_past(c, s->connect_deadline))
+        return conn_end(c, failure);
+    conn_touch(c);
+    return CONN_NEXT;
+}
+
+/** A Unix socket's queue is full: connect() says so at once and offers nothing to wait for. */
+static enum conn_next retry_later(struct conn *c)
+{
+    struct conn_setup *s = c->setup;
+
+    conn_side_close(c, &c->back);
+    if (is_past(c, s->connect_deadline))
+        return conn_end(c, CLOSE_BACKEND_TIMEOUT);
+    s->retry_on_tick = true;
+    conn_touch(c);
+    return conn_setup_keep(s) ? CONN_WAIT : conn_end(c, CLOSE_NO_MEMORY);
+}
+
+static enum conn_next begin_attempt(struct conn *c)
+{
+    struct conn_setup *s = c->setup;
+
+    if (!s->is_unix && s->addr_count == 0)
+        return conn_end(c, CLOSE_BACKEND_UNRESOLVED);
+    if (s->connect_deadline == 0)
+        s->connect_deadline = wheel_tick_after(c->active_tick, conn_worker(c)->settings.connect_timeout_ms);
+    if (s->has_proxy_header_out)
+        prepend_proxy_header(c);
+    s->retry_on_tick = false;
+    int error = open_next(c);
+    if (error == EAGAIN && s->is_unix)
+        return retry_later(c);
+    return error != 0 ? try_next_or_end(c, failure_of(error), error) : CONN_NEXT;
+}
+
+static enum conn_next start_relay(struct conn *c)
+{
+    conn_setup_free(c);
+    c->front.ready = c->back.ready = 0;
+    return conn_enter(c, CONN_STEP_RELAY);
+}
+
+enum conn_next conn_step_connect(struct conn *c)
+{
+    struct conn_setup *s = c->setup;
+
+    if (c->back.io.fd < 0)
+        return begin_attempt(c);
+    if (c->back.ready & EV_WRITE) {
+        int error = send_first(c);
+        if (error == 0)
+            return start_relay(c);
+        if (error == ENOMEM)
+            return conn_end(c, CLOSE_NO_MEMORY);
+        if (error != EAGAIN)
+            return try_next_or_end(c, failure_of(error), error);
+        c->back.ready = 0;
+    }
+    if (is_past(c, conn_connect_deadline(c)))
+        return try_next_or_end(c, CLOSE_BACKEND_TIMEOUT, ETIMEDOUT);
+    return conn_setup_keep(s) ? CONN_WAIT : conn_end(c, CLOSE_NO_MEMORY);
+}

@@ -1,0 +1,244 @@
+/* The first bytes of a connection: the PROXY header if one is due, the ClientHello, and the route that its name has. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "conn.h"
+#include "listener.h"
+#include "proxy_protocol.h"
+#include "route_table.h"
+#include "worker.h"
+
+#define FIRST_READ_BYTES 16384 /* a hello and what a client sends right behind it */
+#define OWN_BYTES_MIN    2048
+#define OWN_BYTES_MAX    (PROXY_V2_MAX_BYTES + CLIENT_HELLO_MAX_BYTES)
+
+/* unrecognized_name, fatal (RFC 8446 6.2, RFC 6066 3), in a record of TLS 1.2 form */
+static const uint8_t alert_unrecognized_name[] = {0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70};
+
+/** Make room behind own_bytes so that at least `room` more bytes fit. False: no memory. */
+static bool grow_own_bytes(struct conn_setup *s, uint32_t room)
+{
+    uint32_t capacity = s->own_capacity > 0 ? s->own_capacity : OWN_BYTES_MIN;
+
+    while (capacity < s->len + room)
+        capacity *= 2;
+    if (capacity == s->own_capacity)
+        return true;
+    uint8_t *memory = realloc(s->own_bytes != NULL ? s->own_bytes - CONN_HEADROOM : NULL, CONN_HEADROOM + capacity);
+    if (memory == NULL)
+        return false;
+    s->own_bytes = memory + CONN_HEADROOM;
+    s->own_capacity = capacity;
+    return true;
+}
+
+/** Do the bytes lie in memory of the connection's own already (perhaps with a PROXY header in the headroom)? */
+static bool is_kept(const struct conn_setup *s)
+{
+    uintptr_t at = (uintptr_t)s->bytes, own = (uintptr_t)s->own_bytes;
+
+    return s->own_bytes != NULL && at >= own - CONN_HEADROOM && at <= own + s->own_capacity;
+}
+
+bool conn_setup_keep(struct conn_setup *s)
+{
+    if (s->len == 0 || is_kept(s))
+        return true;
+    const uint8_t *bytes = s->bytes;
+    uint32_t len = s->len;
+    s->len = 0;
+    if (!grow_own_bytes(s, len))
+        return false;
+    memcpy(s->own_bytes, bytes, len);
+    s->bytes = s->own_bytes;
+    s->len = len;
+    return true;
+}
+
+/**
+ * Read what the client has sent. The first bytes go to the process's buffer, as most hellos are complete at once; what came in
+ * pieces is gathered in own_bytes.
+ */
+static enum conn_next read_more(struct conn *c, enum close_reason eof_reason)
+{
+    struct conn_setup *s = c->setup;
+    struct worker *w = conn_worker(c);
+    uint8_t *at = worker_io(w);
+    size_t room = FIRST_READ_BYTES;
+
+    if (s->len > 0) {
+        if (!grow_own_bytes(s, s->len < OWN_BYTES_MIN ? 1 : s->len / 2))
+            return conn_end(c, CLOSE_NO_MEMORY);
+        s->bytes = s->own_bytes;
+        at = s->own_bytes + s->len;
+        room = s->own_capacity - s->len;
+    }
+    ssize_t n = recv(c->front.io.fd, at, room, 0);
+    if (n > 0) {
+        conn_count_in(c, (size_t)n);
+        if (s->len == 0)
+            s->bytes = at;
+        s->len += (uint32_t)n;
+        return CONN_NEXT;
+    }
+    if (n == 0)
+        return conn_end(c, eof_reason);
+    if (errno == EAGAIN || errno == EINTR)
+        return CONN_WAIT;
+    return conn_end(c, CLOSE_CLIENT_RESET);
+}
+
+/** Wait for more of a header or hello: the bytes must survive this callback. */
+static enum conn_next wait_for_more(struct conn *c)
+{
+    return conn_setup_keep(c->setup) ? CONN_WAIT : conn_end(c, CLOSE_NO_MEMORY);
+}
+
+/** Take n bytes off the front of what was read. */
+static void consume(struct conn_setup *s, uint32_t n)
+{
+    s->len -= n;
+    if (is_kept(s))
+        memmove(s->bytes, s->bytes + n, s->len); /* once per connection, and the headroom stays where it is */
+    else
+        s->bytes += n;
+}
+
+static enum conn_next take_proxy_header(struct conn *c, const struct proxy_header *header)
+{
+    struct conn_setup *s = c->setup;
+
+    if (header->has_addresses) {
+        c->client = header->source;
+        s->destination = header->destination;
+    }
+    s->is_local = header->is_local;
+    c->bytes_in -= header->len; /* the header came from the proxy before us, not from the client */
+    consume(s, header->len);
+    return conn_enter(c, CONN_STEP_HELLO);
+}
+
+enum conn_next conn_step_proxy(struct conn *c)
+{
+    struct proxy_header header;
+
+    if (!(c->front.ready & EV_READ))
+        return CONN_WAIT;
+    enum conn_next next = read_more(c, CLOSE_PROXY_MALFORMED);
+    if (next != CONN_NEXT)
+        return next;
+    c->front.ready = 0;
+    switch (proxy_header_parse(bytes_of(c->setup->bytes, c->setup->len), &header)) {
+    case PROXY_MORE: return wait_for_more(c);
+    case PROXY_OK: return take_proxy_header(c, &header);
+    case PROXY_BAD: break;
+    }
+    c->detail = header.reason;
+    return conn_end(c, CLOSE_PROXY_MALFORMED);
+}
+
+/** "sni\0backend\0" in one allocation, for the log line. */
+static char *make_labels(struct bytes sni, struct bytes backend)
+{
+    char *labels = malloc(sni.len + backend.len + 2);
+
+    if (labels != NULL) {
+        if (sni.len > 0)
+            memcpy(labels, sni.ptr, sni.len);
+        labels[sni.len] = '\0';
+        if (backend.len > 0)
+            memcpy(labels + sni.len + 1, backend.ptr, backend.len);
+        labels[sni.len + 1 + backend.len] = '\0';
+    }
+    return labels;
+}
+
+/** Copy what connecting needs out of the pinned tables. */
+static void plan_connect(struct conn *c, const struct route_match *match)
+{
+    struct conn_setup *s = c->setup;
+    const struct shm_backend *backend = match->backend;
+
+    s->has_proxy_header_out = (match->route->flags & SHM_ROUTE_SEND_PROXY_PROTOCOL) != 0;
+    s->is_unix = backend->kind == BACKEND_UNIX;
+    s->addr_count = backend->addr_count;
+    memcpy(s->addrs, backend->addrs, backend->addr_count * sizeof s->addrs[0]);
+}
+
+static enum conn_next send_alert(struct conn *c)
+{
+    ssize_t n = send(c->front.io.fd, alert_unrecognized_name, sizeof alert_unrecognized_name, MSG_NOSIGNAL);
+
+    if (n > 0)
+        conn_count_out(c, (size_t)n);
+    if (n != (ssize_t)sizeof alert_unrecognized_name || shutdown(c->front.io.fd, SHUT_WR) != 0)
+        return conn_end(c, CLOSE_NO_ROUTE);
+    return conn_enter(c, CONN_STEP_LINGER);
+}
+
+static enum conn_next find_route(struct conn *c, const struct client_hello *hello)
+{
+    const struct table_view *view = &conn_worker(c)->view;
+    struct bytes name = bytes_of(hello->name, hello->name_len);
+    struct route_match match;
+    struct bytes backend_text = {0};
+
+    const struct shm_root *root = table_pin(view);
+    bool found = route_match_name(view->tables, root, c->listener->id, name, &match);
+    if (found) {
+        backend_text = shm_backend_text(match.backend);
+        plan_connect(c, &match);
+    }
+    c->labels = make_labels(name, backend_text);
+    table_release(view);
+    if (c->labels == NULL)
+        return conn_end(c, CLOSE_NO_MEMORY);
+    if (found)
+        return conn_enter(c, CONN_STEP_CONNECT);
+    return c->listener->no_route_mode == NO_ROUTE_ALERT ? send_alert(c) : conn_end(c, CLOSE_NO_ROUTE);
+}
+
+enum conn_next conn_step_hello(struct conn *c)
+{
+    struct conn_setup *s = c->setup;
+    struct client_hello hello;
+
+    /* Bytes behind a PROXY header may be here already. */
+    if (s->len == 0 || (c->front.ready & EV_READ)) {
+        if (!(c->front.ready & EV_READ))
+            return CONN_WAIT;
+        enum conn_next next = read_more(c, CLOSE_HELLO_EOF);
+        if (next == CONN_WAIT && c->bytes_in == 0)
+            c->listener->early_wait = LISTENER_EARLY_READ_WAIT;
+        if (next != CONN_NEXT)
+            return next;
+        c->front.ready = 0;
+    }
+    switch (client_hello_parse(&s->progress, bytes_of(s->bytes, s->len), &conn_worker(c)->scratch, &hello)) {
+    case HELLO_MORE: return wait_for_more(c);
+    case HELLO_OK: return find_route(c, &hello);
+    case HELLO_BAD: break;
+    }
+    c->detail = hello.reason;
+    return conn_end(c, hello.is_too_large ? CLOSE_HELLO_TOO_LARGE : CLOSE_HELLO_MALFORMED);
+}
+
+enum conn_next conn_step_linger(struct conn *c)
+{
+    struct worker *w = conn_worker(c);
+
+    /* Closing with unread bytes would turn into a RST and could destroy the alert before the client has read it. */
+    while (c->front.ready & EV_READ) {
+        ssize_t n = recv(c->front.io.fd, worker_io(w), FIRST_READ_BYTES, 0);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            break;
+        if (n <= 0 || c->bytes_in > OWN_BYTES_MAX)
+            return conn_end(c, CLOSE_NO_ROUTE);
+        conn_count_in(c, (size_t)n);
+        c->front.ready = n < FIRST_READ_BYTES ? 0 : c->front.ready;
+    }
+    return CONN_WAIT;
+}

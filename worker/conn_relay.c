@@ -1,0 +1,223 @@
+/*
+ * Moving bytes both ways, unchanged. Each direction reads into the process's one buffer and writes at once; only what the receiver
+ * does not take becomes a backlog of the connection's own, and nothing more is read for that receiver until it is gone:
+ *
+ *     source --recv--> worker_io() --send--> sink        sink slow:  rest -> sink->backlog, reading from source stops
+ *
+ * An end of stream is passed on when the backlog before it is gone. A reset is passed on when everything read before it was delivered.
+ */
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "conn.h"
+#include "listener.h"
+#include "worker.h"
+
+#define READ_SHIFT_MIN   12
+#define READ_SHIFT_MAX   18   /* WORKER_IO_BYTES */
+#define READS_PER_TURN   4    /* one busy connection does not starve the others */
+#define FLUSH_TIMEOUT_MS 5000 /* what was read before a reset gets this long to be delivered */
+_Static_assert(WORKER_IO_BYTES == 1 << READ_SHIFT_MAX, "the largest read fits the buffer");
+
+struct backlog *conn_backlog_new(struct bytes unsent)
+{
+    struct backlog *b = malloc(sizeof *b + unsent.len);
+
+    if (b != NULL) {
+        b->start = 0;
+        b->end = (uint32_t)unsent.len;
+        memcpy(b->data, unsent.ptr, unsent.len);
+    }
+    return b;
+}
+
+static bool is_to_client(const struct conn *c, const struct conn_side *sink)
+{
+    return sink == &c->front;
+}
+
+/**
+ * Send to one side. Returns what it took, 0 if it takes nothing now, -1 if it is broken.
+ *
+ * The first write to a backend leaves at once under Nagle's algorithm as well (nothing is unacknowledged yet), so TCP_NODELAY is set
+ * with the second: a short connection saves the call. Client sockets inherit the option from the listener.
+ */
+static ssize_t send_some(struct conn *c, struct conn_side *sink, const uint8_t *bytes, size_t len)
+{
+    static const int on = 1;
+
+    if (!is_to_client(c, sink) && !c->is_nodelay_set) {
+        c->is_nodelay_set = true;
+        (void)setsockopt(sink->io.fd, IPPROTO_TCP, TCP_NODELAY, &on,
+                         sizeof on); /* a Unix socket has no such option and no need */
+    }
+    ssize_t n = send(sink->io.fd, bytes, len, MSG_NOSIGNAL);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM ? 0 : -1;
+    if (n > 0) {
+        conn_touch(c);
+        if (is_to_client(c, sink))
+            conn_count_out(c, (size_t)n);
+    }
+    return n;
+}
+
+/** A side that no longer takes bytes: whatever waited for it is lost. What it sent before is still read and delivered. */
+static void mark_broken(struct conn_side *side)
+{
+    side->is_broken = true;
+    side->is_write_done = true;
+    free(side->backlog);
+    side->backlog = NULL;
+}
+
+/** Try to get rid of a backlog. */
+static void flush_backlog(struct conn *c, struct conn_side *sink)
+{
+    struct backlog *b = sink->backlog;
+    ssize_t n = send_some(c, sink, b->data + b->start, b->end - b->start);
+
+    if (n < 0) {
+        mark_broken(sink);
+        return;
+    }
+    b->start += (uint32_t)n;
+    if (b->start == b->end) {
+        free(b);
+        sink->backlog = NULL;
+    }
+}
+
+/** Pass on what was just read. False if reading should stop for now (or there was no memory: *failed_out). */
+static bool deliver(struct conn *c, struct conn_side *source, struct conn_side *sink, size_t len, bool *failed_out)
+{
+    const uint8_t *bytes = worker_io(conn_worker(c));
+    ssize_t n = send_some(c, sink, bytes, len);
+
+    if (n < 0) {
+        mark_broken(sink);
+        return false;
+    }
+    if ((size_t)n == len) {
+        if (len == (size_t)1 << source->read_shift && source->read_shift < READ_SHIFT_MAX)
+            source->read_shift++;
+        return true;
+    }
+    /* A slow receiver: keep the rest, and read less at a time, so that less needs keeping. */
+    if (source->read_shift > READ_SHIFT_MIN)
+        source->read_shift--;
+    sink->backlog = conn_backlog_new(bytes_of(bytes + n, len - (size_t)n));
+    *failed_out = sink->backlog == NULL;
+    return false;
+}
+
+/** Read from source and write to sink as far as both go, within the bounds of one turn. False: no memory. */
+static bool pump(struct conn *c, struct conn_side *source, struct conn_side *sink)
+{
+    uint8_t *buffer = worker_io(conn_worker(c));
+    bool failed = false;
+
+    for (int i = 0; i < READS_PER_TURN && !source->is_read_done && sink->backlog == NULL; i++) {
+        size_t limit = (size_t)1 << source->read_shift;
+        ssize_t n = recv(source->io.fd, buffer, limit, 0);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            break;
+        if (n <= 0) {
+            source->is_read_done = true;
+            source->is_broken |= n < 0;
+            wheel_remove(&c->timeout); /* half_close_timeout holds from now on */
+            break;
+        }
+        conn_touch(c);
+        if (!is_to_client(c, sink))
+            conn_count_in(c, (size_t)n);
+        if (!deliver(c, source, sink, (size_t)n, &failed) || (size_t)n < limit)
+            break;
+    }
+    return !failed;
+}
+
+/** One direction of the relay. False: no memory. */
+static bool relay_direction(struct conn *c, struct conn_side *source, struct conn_side *sink)
+{
+    if (sink->backlog != NULL && (sink->ready & EV_WRITE))
+        flush_backlog(c, sink);
+    /* A broken side has no event of its own to wait for: look whether it left something to read. */
+    if (((source->ready & EV_READ) || source->is_broken) && sink->backlog == NULL && !sink->is_broken)
+        return pump(c, source, sink);
+    return true;
+}
+
+/** Tell sink that source has ended, once everything before that was delivered. */
+static void pass_on_end(struct conn *c, struct conn_side *source, struct conn_side *sink)
+{
+    if (!source->is_read_done || source->is_broken || sink->is_write_done || sink->backlog != NULL)
+        return;
+    sink->is_write_done = true;
+    if (sink->is_read_done)
+        return; /* both have ended: closing says it */
+    if (shutdown(sink->io.fd, SHUT_WR) != 0)
+        mark_broken(sink);
+    conn_touch(c);
+}
+
+/** A side was reset and has nothing more to give: reset the other one as soon as it has everything. */
+static enum conn_next begin_flush(struct conn *c, struct conn_side *broken, enum close_reason reason)
+{
+    struct conn_side *other = broken == &c->front ? &c->back : &c->front;
+
+    conn_side_close(c, broken);
+    other->is_reset_on_close = true;
+    c->broken_reason = (uint8_t)reason;
+    c->limit_tick = wheel_tick_after(conn_worker(c)->wheel.now, FLUSH_TIMEOUT_MS);
+    return conn_enter(c, CONN_STEP_FLUSH);
+}
+
+/** Reset, and everything it had sent before is read. */
+static bool is_over(const struct conn_side *side)
+{
+    return side->is_broken && side->is_read_done;
+}
+
+enum conn_next conn_step_relay(struct conn *c)
+{
+    if (!relay_direction(c, &c->front, &c->back) || !relay_direction(c, &c->back, &c->front))
+        return conn_end(c, CLOSE_NO_MEMORY);
+    pass_on_end(c, &c->front, &c->back);
+    pass_on_end(c, &c->back, &c->front);
+    if (is_over(&c->back))
+        return begin_flush(c, &c->back, CLOSE_BACKEND_RESET);
+    if (is_over(&c->front))
+        return begin_flush(c, &c->front, CLOSE_CLIENT_RESET);
+    if (c->front.is_read_done && c->back.is_read_done && c->front.is_write_done && c->back.is_write_done)
+        return conn_end(c, CLOSE_FINISHED);
+    return CONN_WAIT;
+}
+
+/** Bytes the kernel still holds for a side, sent or not, that it has not acknowledged. */
+static int unacknowledged(const struct conn_side *side)
+{
+    int bytes = 0;
+
+    return ioctl(side->io.fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+}
+
+enum conn_next conn_step_flush(struct conn *c)
+{
+    struct conn_side *side = c->front.io.fd >= 0 ? &c->front : &c->back;
+
+    if (side->backlog != NULL && (side->ready & EV_WRITE))
+        flush_backlog(c, side);
+    bool is_delivered = side->backlog == NULL && (side->is_broken || unacknowledged(side) == 0);
+    if (is_delivered || (int32_t)(conn_worker(c)->wheel.now - c->limit_tick) >= 0)
+        return conn_end(c, (enum close_reason)c->broken_reason);
+    conn_touch(c);
+    return CONN_WAIT;
+}

@@ -1,0 +1,20 @@
+#ifndef CONTROL_H
+#define CONTROL_H
+
+#include "check.h"
+#include "strbuf.h"
+
+struct handover;
+struct worker;
+
+/** Wait for the handover record, the first message on the control socket. 0 or an error with its reason. */
+int control_receive_handover(struct handover *out, struct strbuf *why) MUST_CHECK;
+
+/** Begin to serve the control socket in the worker's loop. */
+void control_start(struct worker *w);
+
+/** Tell the master something. A master that is gone or does not listen is noticed elsewhere. */
+void control_tell_ready(void);
+void control_tell_listener_removed(uint16_t id);
+
+#endif

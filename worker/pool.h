@@ -1,0 +1,32 @@
+#ifndef POOL_H
+#define POOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * A pool of objects of one size, carved from larger chunks, with counters. Objects are zeroed when they are handed out. Chunks
+ * stay with the pool: what a peak needed once it will need again.
+ */
+struct pool {
+    const char *name;   /* for dumps */
+    size_t object_size; /* at least a pointer */
+    void *free_list;
+    void *chunks;
+    uint32_t used;
+    uint32_t total;
+};
+
+/** A pool for objects of object_size bytes; name is static. Takes no memory yet. */
+void pool_init(struct pool *pool, const char *name, size_t object_size);
+
+/** An object, all zero; NULL when memory is short. */
+void *pool_alloc(struct pool *pool);
+
+/** Give an object back; its memory may be handed out again at once. */
+void pool_free(struct pool *pool, void *object);
+
+/** Free all chunks. Every object must have come back. */
+void pool_fini(struct pool *pool);
+
+#endif

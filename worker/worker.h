@@ -1,0 +1,85 @@
+#ifndef WORKER_H
+#define WORKER_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client_hello.h"
+#include "ctl_msg.h"
+#include "handover.h"
+#include "pool.h"
+#include "shm_layout.h"
+#include "table_view.h"
+#include "wheel.h"
+
+struct listener;
+struct log_ring;
+
+/* Bytes that one turn of a relay may read at once, and the room before them for a PROXY header that goes out in front. */
+#define WORKER_IO_HEADROOM 64
+#define WORKER_IO_BYTES    (256 * 1024)
+
+enum worker_state {
+    WORKER_STARTING, /* listeners and settings arrive, nothing is accepted */
+    WORKER_RUNNING,
+    WORKER_DRAINING, /* listeners are closed, the last connections end */
+};
+
+/** The process: one per worker, made by worker_main() and never freed before the process ends. */
+struct worker {
+    uint32_t magic;
+    uint32_t slot;
+    enum worker_state state;
+    struct ev_loop *loop;
+
+    /* shared memory */
+    struct table_view view;
+    struct shm_stats *stats;
+    struct shm_worker_stats *mine;
+    struct log_ring *ring;
+
+    struct ctl_settings settings;
+    struct listener *listeners; /* singly linked; a removed one stays until its last connection ended */
+
+    struct wheel wheel;
+    struct pool conns;
+    struct pool setups;
+    uint32_t conn_cap; /* open connections that the descriptors suffice for */
+    bool is_accept_paused;
+    uint64_t pause_logged_ms; /* monotonic; a worker at its limit says so now and then, not at each connection */
+    uint64_t conn_serial;
+    uint64_t drain_deadline_ms; /* monotonic; while draining */
+
+    ev_io control_io;
+    ev_timer tick_timer;
+    ev_timer accept_timer; /* ends a pause of accepting */
+
+    struct hello_scratch scratch;
+    _Alignas(64)
+        uint8_t io_buffer[WORKER_IO_HEADROOM + WORKER_IO_BYTES]; /* the one relay buffer; valid within one callback */
+};
+#define WORKER_MAGIC 0x574b5231u
+
+/** Where reads of connections go. */
+static inline uint8_t *worker_io(struct worker *w)
+{
+    return w->io_buffer + WORKER_IO_HEADROOM;
+}
+
+/** Begin to accept (CTL_START); tells the master READY. */
+void worker_start(struct worker *w);
+
+/** Stop accepting, serve what waits in the queues, end when the last connection has. A second call changes nothing. */
+void worker_drain(struct worker *w);
+
+/** Close every connection now and leave the loop. */
+void worker_stop(struct worker *w);
+
+/** A connection has ended: resume accepting if the cap had stopped it, leave the loop if it was the last one of a drain. */
+void worker_conn_ended(struct worker *w);
+
+/** Stop accepting for a moment: descriptors or memory have run out. */
+void worker_pause_accept(struct worker *w);
+
+#endif
