@@ -12,7 +12,7 @@ import pytest
 from lib import clients, hello, logs, procfs
 from lib.backends import EchoBackend
 from lib.config import Listener, config_text
-from lib.daemon import BINARY
+from lib.daemon import BINARY, environment
 from lib.waiting import wait_until
 
 HELLO = hello.client_hello(b"www.example.com")
@@ -115,7 +115,8 @@ def test_reader_of_standard_error_that_stops_reading_never_stalls_traffic(tmp_pa
     config.write_text(config_text(str(tmp_path), [listener]))
     read_end, write_end = os.pipe()
     fcntl.fcntl(read_end, fcntl.F_SETPIPE_SZ, 4096)
-    process = subprocess.Popen([BINARY, "server", "-c", str(config)], stderr=write_end, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen([BINARY, "server", "-c", str(config)], stderr=write_end, stdin=subprocess.DEVNULL,
+                               env=environment())
     os.close(write_end)
     try:
         wait_until(lambda: process.poll() is not None or listener.port in procfs.listening_ports(), 20, "listening")

@@ -22,9 +22,16 @@ def is_sanitized():
         return b"__asan_init" in f.read()
 
 
+def environment(extra=None):
+    """What the daemon is started with: nothing in it that would change its configuration or make it talk to systemd."""
+    kept = {key: value for key, value in os.environ.items()
+            if not key.startswith(("MCPROXY_", "LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_"))}
+    return {**kept, **(extra or {})}
+
+
 def run_command(*args, env=None, timeout=60, **kwargs):
     """A subcommand that ends by itself; returns the CompletedProcess with text output."""
-    return subprocess.run([BINARY, *args], env={**os.environ, **(env or {})}, timeout=timeout, text=True,
+    return subprocess.run([BINARY, *args], env=environment(env), timeout=timeout, text=True,
                           stdin=subprocess.DEVNULL, capture_output=True, check=False, **kwargs)
 
 
@@ -52,7 +59,7 @@ class Daemon:
     def launch(self):
         """Start it without waiting."""
         self._process = subprocess.Popen([BINARY, "server", "-c", self.config_path], cwd=self.directory,
-                                         env={**os.environ, **self.env}, stdin=subprocess.DEVNULL,
+                                         env=environment(self.env), stdin=subprocess.DEVNULL,
                                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self._reader = threading.Thread(target=self._read_stderr, daemon=True)
         self._reader.start()

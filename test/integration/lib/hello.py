@@ -41,15 +41,17 @@ def _standard_extensions(alpn, post_quantum):
     return exts
 
 
-def message(name=b"www.example.com", alpn=(b"h2", b"http/1.1"), post_quantum=False, extra=(), size=None):
+def message(name=b"www.example.com", alpn=(b"h2", b"http/1.1"), post_quantum=False, extra=(), size=None, session_id=None):
     """
     A ClientHello handshake message. name None: no server_name. extra: further extensions as bytes. size: padded (RFC 7685) so
     that the message in one record takes this many bytes on the wire; several records take five more each.
     """
     exts = ([server_name(name)] if name is not None else []) + _standard_extensions(alpn, post_quantum) + list(extra)
 
+    session = os.urandom(32) if session_id is None else session_id
+
     def build(extensions):
-        body = (b"\x03\x03" + os.urandom(32) + _vector8(os.urandom(32)) + _vector16(b"\x13\x01\x13\x02\xc0\x2b")
+        body = (b"\x03\x03" + os.urandom(32) + _vector8(session) + _vector16(b"\x13\x01\x13\x02\xc0\x2b")
                 + _vector8(b"\0") + _vector16(b"".join(extensions)))
         return handshake(body)
 
@@ -92,7 +94,6 @@ def malformed_hellos(name=b"www.example.com"):
     good = message(name)
     wire = records(good)
     body = good[4:]
-    long_session = good[:38] + b"\x21" + good[39:]  # RFC 8446: at most 32 bytes
     two_names = extension(0, _vector16(b"\0" + _vector16(name) + b"\0" + _vector16(b"other.example.com")))
     return {
         "http": b"GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n",
@@ -110,7 +111,7 @@ def malformed_hellos(name=b"www.example.com"):
         "message_length_lies": record(b"\x01" + struct.pack("!I", len(body) - 1)[1:] + body),
         "bytes_behind_message": record(good + b"\0"),
         "other_record_inside": record(good[:50]) + record(b"\x02\x28", kind=21) + record(good[50:]),
-        "session_id_too_long": record(long_session),
+        "session_id_too_long": record(message(name, session_id=b"s" * 33)),
         "two_names": record(_with_sni(two_names)),
         "two_server_name_extensions": record(message(name, extra=[server_name(name)])),
         "two_equal_other_extensions": record(message(name, extra=[extension(23, b"")])),
