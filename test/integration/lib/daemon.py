@@ -1,0 +1,177 @@
+"""The daemon under test: start, watch its log, stop, and hold it to a clean end."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+
+from lib import logs, procfs
+from lib.waiting import wait_until
+
+_SOURCE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+BINARY = os.environ.get("MCPROXY_BIN", os.path.join(_SOURCE_ROOT, "build", "mc-proxy"))
+_BAD_OUTPUT = re.compile(r"AddressSanitizer|LeakSanitizer|UndefinedBehavior|runtime error:|panic:|dumped core")
+
+
+def is_sanitized():
+    """Is the binary under test built with the address sanitizer? Bulk tests then move less."""
+    if not os.path.exists(BINARY):
+        return False  # every test will say so
+    with open(BINARY, "rb") as f:
+        return b"__asan_init" in f.read()
+
+
+def environment(extra=None):
+    """What the daemon is started with: nothing in it that would change its configuration or make it talk to systemd."""
+    kept = {key: value for key, value in os.environ.items()
+            if not key.startswith(("MCPROXY_", "LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_"))}
+    return {**kept, **(extra or {})}
+
+
+def run_command(*args, env=None, timeout=60, **kwargs):
+    """A subcommand that ends by itself; returns the CompletedProcess with text output."""
+    return subprocess.run([BINARY, *args], env=environment(env), timeout=timeout, text=True,
+                          stdin=subprocess.DEVNULL, capture_output=True, check=False, **kwargs)
+
+
+class Daemon:
+    """One `mc-proxy server`. Use it through the `proxy` fixture, which stops it and checks its end."""
+
+    def __init__(self, directory, text, listeners=(), env=None, name="mc-proxy"):
+        self.directory = str(directory)
+        self.listeners = list(listeners)
+        self.config_path = os.path.join(self.directory, f"{name}.ini")
+        self.lines = []
+        self.env = env or {}
+        self.expects_failure = False  # set by a test that kills it or makes it fail
+        self._lock = threading.Condition()
+        self._process = None
+        self._reader = None
+        self.write_config(text)
+
+    # ---- starting
+
+    def write_config(self, text):
+        with open(self.config_path, "w", encoding="utf-8") as f:
+            f.write(text)
+
+    def launch(self):
+        """Start it without waiting."""
+        self._process = subprocess.Popen([BINARY, "server", "-c", self.config_path], cwd=self.directory,
+                                         env=environment(self.env), stdin=subprocess.DEVNULL,
+                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self._reader = threading.Thread(target=self._read_stderr, daemon=True)
+        self._reader.start()
+        return self
+
+    def start(self, timeout=20):
+        """Start it and wait until all its listeners listen and every worker is there."""
+        self.launch()
+        wanted = {listener.port for listener in self.listeners}
+        wait_until(lambda: self._fail_if_ended() or wanted <= procfs.listening_ports(), timeout,
+                   f"listening on {sorted(wanted)}")
+        wait_until(lambda: self._fail_if_ended() or self.workers(), timeout, "a worker")
+        return self
+
+    def _fail_if_ended(self):
+        if self._process.poll() is not None:
+            self._reader.join(5)
+            raise AssertionError(f"mc-proxy ended with {self._process.returncode} while starting:\n{self.log_text()}")
+        return False
+
+    def _read_stderr(self):
+        for raw in self._process.stderr:
+            with self._lock:
+                self.lines.append(raw.decode("utf-8", "backslashreplace").rstrip("\n"))
+                self._lock.notify_all()
+
+    # ---- looking
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    @property
+    def port(self):
+        """The port of the only (or first) listener."""
+        return self.listeners[0].port
+
+    @property
+    def returncode(self):
+        return self._process.poll()
+
+    def workers(self):
+        return procfs.children(self.pid)
+
+    def is_running(self):
+        return self._process is not None and self._process.poll() is None
+
+    def log_text(self):
+        with self._lock:
+            return "\n".join(self.lines)
+
+    def events(self):
+        """All log lines that are ours, parsed."""
+        with self._lock:
+            lines = list(self.lines)
+        return [fields for fields in map(logs.parse_line, lines) if fields is not None]
+
+    def wait_for_log(self, predicate, timeout=10, what="the log line"):
+        """The first event for which predicate(fields) holds; waits for it."""
+        return wait_until(lambda: next((e for e in self.events() if predicate(e)), None), timeout, what)
+
+    def access_lines(self, **wanted):
+        """Lines of finished connections whose fields have these values."""
+        wanted = {key: str(value) for key, value in wanted.items()}
+        return [e for e in self.events() if logs.is_access(e) and all(e.get(k) == v for k, v in wanted.items())]
+
+    def wait_for_access(self, count=1, timeout=10, **wanted):
+        """Waits for `count` lines of finished connections with these fields; returns the first."""
+        wait_until(lambda: len(self.access_lines(**wanted)) >= count, timeout, f"{count} access line(s) with {wanted}")
+        return self.access_lines(**wanted)[0]
+
+    # ---- stopping
+
+    def signal(self, number):
+        self._process.send_signal(number)
+
+    def kill_master(self):
+        """SIGKILL to the master alone. Its workers live on for a while, and hold standard error open."""
+        self.expects_failure = True
+        self._process.kill()
+        self._process.wait(10)
+
+    def wait(self, timeout=25):
+        """Waits for its end; returns the exit code."""
+        code = self._process.wait(timeout)
+        self._reader.join(10)
+        return code
+
+    def stop(self):
+        """SIGTERM, and a clean end."""
+        if self.is_running():
+            self.signal(signal.SIGTERM)
+        self.wait()
+        self.check_end()
+
+    def check_end(self):
+        """Ended with 0 unless the test expects otherwise, and never with a sanitizer's or a panic's last words."""
+        bad = [line for line in self.lines if _BAD_OUTPUT.search(line)]
+        assert not bad, "\n".join(bad)
+        if not self.expects_failure:
+            assert self._process.returncode == 0, f"exit code {self._process.returncode}"
+
+    def kill(self):
+        """The last resort after a failed test: it and its workers."""
+        if self._process is None:
+            return
+        workers = self.workers()
+        if self.is_running():
+            self._process.kill()
+            self._process.wait()
+        for pid in workers:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass

@@ -1,0 +1,28 @@
+"""Free TCP ports, from below the ephemeral range so that no outgoing connection takes one meanwhile."""
+
+import random
+import socket
+
+FIRST, LAST = 15000, 30000
+_given = set()
+
+
+def free_port():
+    """A port on which nothing listens, on IPv4 nor IPv6, and which this run has not given out yet."""
+    while True:
+        port = random.randint(FIRST, LAST)
+        if port not in _given and _is_free(port):
+            _given.add(port)
+            return port
+
+
+def _is_free(port):
+    for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        with socket.socket(family, socket.SOCK_STREAM) as s:
+            try:
+                if family == socket.AF_INET6:
+                    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                s.bind((host, port))
+            except OSError:
+                return False
+    return True

@@ -1,0 +1,278 @@
+"""Life and death of workers and master: what traffic notices of it."""
+
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from lib import clients, hello, procfs
+from lib.backends import EchoBackend
+from lib.config import Listener
+from lib.waiting import wait_until
+
+HELLO = hello.client_hello(b"www.example.com")
+
+
+def established(port):
+    """A connection through the proxy on which the backend has answered."""
+    s = clients.connect(port)
+    s.sendall(HELLO)
+    assert clients.read_exactly(s, len(HELLO)) == HELLO
+    return s
+
+
+def expect_alive(s, text=b"still here"):
+    s.sendall(text)
+    assert clients.read_exactly(s, len(text)) == text
+
+
+def wait_for_workers(daemon, count, timeout=10):
+    wait_until(lambda: len(daemon.workers()) == count, timeout, f"{count} workers")
+    return daemon.workers()
+
+
+class Stream:
+    """Short connections one after another in some threads; keeps (begun, ended, error) of those that failed."""
+
+    def __init__(self, port, threads=4):
+        self.port = port
+        self.done = 0
+        self.failed = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self):
+        while not self._stop.is_set():
+            begun = time.monotonic()
+            try:
+                with established(self.port):
+                    self.done += 1
+            except (OSError, AssertionError) as error:
+                self.failed.append((begun, time.monotonic(), repr(error)))
+            time.sleep(0.005)
+
+    def stop(self):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+            assert not thread.is_alive(), "a connection hangs"
+
+
+@pytest.fixture
+def echo(backend):
+    return backend(EchoBackend)
+
+
+def test_number_of_workers_is_as_configured(proxy, echo):
+    daemon = proxy(f"* {echo.address}", server={"workers": 3})
+    assert len(wait_for_workers(daemon, 3)) == 3
+
+
+def test_workers_share_the_connections(proxy, echo):
+    daemon = proxy(f"* {echo.address}", server={"workers": 2})
+    wait_for_workers(daemon, 2)
+    for _ in range(60):
+        established(daemon.port).close()
+    daemon.wait_for_access(count=60)
+    assert len({line["worker"] for line in daemon.access_lines()}) == 2
+
+
+def test_killed_worker_is_replaced_at_once(proxy, echo):
+    daemon = proxy(f"* {echo.address}")
+    victim = wait_for_workers(daemon, 1)[0]
+    begun = time.monotonic()
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: daemon.workers() and victim not in daemon.workers(), 5, "a new worker")
+    assert time.monotonic() - begun < 1
+    established(daemon.port).close()
+
+
+def test_killed_worker_costs_only_its_own_connections(proxy, echo):
+    daemon = proxy(f"* {echo.address}", server={"workers": 2})
+    victim = wait_for_workers(daemon, 2)[0]
+    open_connections = [established(daemon.port) for _ in range(40)]
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: victim not in daemon.workers() and len(daemon.workers()) == 2, what="the replacement")
+    alive = 0
+    for s in open_connections:
+        try:
+            expect_alive(s)
+            alive += 1
+        except (OSError, AssertionError):
+            pass
+        s.close()
+    assert 0 < alive < 40
+
+
+def test_connections_in_the_queue_of_a_killed_worker_are_served_by_its_replacement(proxy, echo):
+    daemon = proxy(f"* {echo.address}")
+    victim = wait_for_workers(daemon, 1)[0]
+    os.kill(victim, signal.SIGSTOP)
+    queued = [clients.connect(daemon.port) for _ in range(20)]
+    for s in queued:
+        s.sendall(HELLO)
+    os.kill(victim, signal.SIGKILL)
+    for s in queued:
+        assert clients.read_exactly(s, len(HELLO)) == HELLO
+        s.close()
+
+
+def test_workers_killed_a_hundred_times_fail_no_new_connection(proxy, echo):
+    """A connection may fail only if a worker was killed during its life; about 100 s, as deaths in a row are answered slowly."""
+    daemon = proxy(f"* {echo.address}", server={"workers": 2})
+    wait_for_workers(daemon, 2)
+    stream = Stream(daemon.port)
+    kills = []
+    try:
+        for _ in range(100):
+            before = wait_for_workers(daemon, 2)
+            done = stream.done
+            victim = before[len(kills) % 2]
+            kills.append(time.monotonic())
+            os.kill(victim, signal.SIGKILL)
+            wait_until(lambda v=victim: v not in daemon.workers() and len(daemon.workers()) == 2, 10, "the replacement")
+            wait_until(lambda d=done: stream.done > d + 8, 15, "connections to go on")
+    finally:
+        stream.stop()
+    unexplained = [f for f in stream.failed if not any(f[0] <= kill <= f[1] for kill in kills)]
+    assert not unexplained, unexplained[:5]
+    assert len(stream.failed) <= 4 * len(kills)
+    assert stream.done > 800
+
+
+def test_stopped_worker_is_replaced_within_four_seconds(proxy, echo):
+    daemon = proxy(f"* {echo.address}")
+    victim = wait_for_workers(daemon, 1)[0]
+    os.kill(victim, signal.SIGSTOP)
+    begun = time.monotonic()
+    wait_until(lambda: daemon.workers() and victim not in daemon.workers(), 8, "a new worker")
+    assert time.monotonic() - begun < 4
+    established(daemon.port).close()
+
+
+def test_workers_hold_neither_database_nor_admin_descriptors(proxy, echo):
+    daemon = proxy(f"* {echo.address}")
+    worker = wait_for_workers(daemon, 1)[0]
+    established(daemon.port).close()
+    targets = [os.readlink(f"/proc/{worker}/fd/{fd}") for fd in os.listdir(f"/proc/{worker}/fd")]
+    assert not [t for t in targets if ".db" in t or ".sock" in t or ".pem" in t], targets
+
+
+# ---- the master's death
+
+def test_killed_master_leaves_running_connections_alone_and_workers_exit_after_them(proxy, echo):
+    daemon = proxy(f"* {echo.address}", server={"workers": 2}, proxy={"shutdown_timeout": "30s"})
+    workers = wait_for_workers(daemon, 2)
+    s = established(daemon.port)
+    daemon.kill_master()
+    wait_until(lambda: _refuses(daemon.port), 5, "the workers to stop accepting")
+    expect_alive(s)
+    s.close()
+    wait_until(lambda: not any(procfs.is_alive(pid) for pid in workers), 10, "the workers to exit")
+
+
+def test_new_server_starts_at_once_beside_the_workers_of_a_killed_master(new_daemon, echo, tmp_path):
+    listener = Listener(routes=[f"* {echo.address}"])
+    first = new_daemon([listener], proxy={"shutdown_timeout": "30s"}).start()
+    s = established(first.port)
+    orphan = first.workers()[0]
+    first.kill_master()
+    second = new_daemon([listener], proxy={"shutdown_timeout": "30s"})
+    begun = time.monotonic()
+    second.start()
+    assert time.monotonic() - begun < 5
+    wait_until(lambda: _serves(second.port), 5, "new connections")
+    for _ in range(20):
+        established(second.port).close()
+    expect_alive(s)
+    s.close()
+    wait_until(lambda: not procfs.is_alive(orphan), 10, "the old worker to exit")
+    second.wait_for_access(count=20)
+
+
+def _refuses(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return False
+    except (ConnectionRefusedError, ConnectionResetError):
+        return True
+
+
+def _serves(port):
+    try:
+        established(port).close()
+        return True
+    except (OSError, AssertionError):
+        return False
+
+
+# ---- stopping
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_drains_refuses_new_connections_and_exits_with_0(proxy, echo, number):
+    daemon = proxy(f"* {echo.address}", server={"workers": 2}, proxy={"shutdown_timeout": "30s"})
+    s = established(daemon.port)
+    daemon.signal(number)
+    wait_until(lambda: _refuses(daemon.port), 5, "new connections to be refused")
+    expect_alive(s)
+    assert daemon.is_running()
+    begun = time.monotonic()
+    s.close()
+    assert daemon.wait() == 0
+    assert time.monotonic() - begun < 3, "it waits for nothing once the last connection has ended"
+
+
+def test_connections_accepted_by_the_kernel_before_the_stop_are_served(proxy, echo):
+    daemon = proxy(f"* {echo.address}")
+    burst = [clients.connect(daemon.port) for _ in range(50)]
+    daemon.signal(signal.SIGTERM)
+    for s in burst:
+        s.sendall(HELLO)
+    for s in burst:
+        assert clients.read_exactly(s, len(HELLO)) == HELLO
+        s.close()
+    assert daemon.wait() == 0
+
+
+def test_connections_that_do_not_end_are_closed_after_shutdown_timeout(proxy, echo):
+    daemon = proxy(f"* {echo.address}", proxy={"shutdown_timeout": "1s"})
+    s = established(daemon.port)
+    begun = time.monotonic()
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    assert 0.8 < time.monotonic() - begun < 5
+    assert daemon.access_lines()[0]["reason"] == "shutdown"
+    s.close()
+
+
+def test_second_signal_stops_at_once(proxy, echo):
+    daemon = proxy(f"* {echo.address}", proxy={"shutdown_timeout": "60s"})
+    s = established(daemon.port)
+    daemon.signal(signal.SIGTERM)
+    wait_until(lambda: _refuses(daemon.port), 5, "draining")
+    begun = time.monotonic()
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    assert time.monotonic() - begun < 3
+    s.close()
+
+
+def test_idle_server_stops_at_once(proxy, echo):
+    daemon = proxy(f"* {echo.address}")
+    begun = time.monotonic()
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    assert time.monotonic() - begun < 3
+
+
+def test_nothing_is_left_behind_after_a_stop(proxy, echo):
+    daemon = proxy(f"* {echo.address}", server={"workers": 2})
+    workers = wait_for_workers(daemon, 2)
+    daemon.stop()
+    assert not [pid for pid in workers if procfs.is_alive(pid)]
+    assert daemon.port not in procfs.listening_ports()
