@@ -10,54 +10,13 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "conn_io.h"
 #include "listener.h"
 #include "strbuf.h"
 #include "worker.h"
 
 #define READ_SHIFT_START  14
 #define LINGER_TIMEOUT_MS 2000
-
-struct wants {
-    int front; /* EV_READ | EV_WRITE */
-    int back;
-};
-
-/* ---- what each step waits for ---- */
-
-static struct wants want_front_read(const struct conn *c)
-{
-    (void)c;
-    return (struct wants){.front = EV_READ};
-}
-
-static struct wants want_connected(const struct conn *c)
-{
-    bool has_room = !c->front.is_read_done && c->setup->len < CONN_READ_AHEAD_MAX;
-
-    return (struct wants){.front = has_room ? EV_READ : 0, .back = c->setup->retry_on_tick ? 0 : EV_WRITE};
-}
-
-static int side_wants(const struct conn_side *side, const struct conn_side *other)
-{
-    int wants = 0;
-
-    if (!side->is_read_done && other->backlog == NULL && !other->is_broken)
-        wants |= EV_READ;
-    if (side->backlog != NULL)
-        wants |= EV_WRITE;
-    return wants;
-}
-
-static struct wants want_relay(const struct conn *c)
-{
-    return (struct wants){.front = side_wants(&c->front, &c->back), .back = side_wants(&c->back, &c->front)};
-}
-
-static struct wants want_flush(const struct conn *c)
-{
-    return (struct wants){.front = c->front.backlog != NULL ? EV_WRITE : 0,
-                          .back = c->back.backlog != NULL ? EV_WRITE : 0};
-}
 
 /* ---- when each step has waited too long; a tick ---- */
 
@@ -113,18 +72,17 @@ static void close_no_route(struct conn *c)
 struct step_row {
     const char *name;
     enum conn_next (*run)(struct conn *c);
-    struct wants (*wants)(const struct conn *c);
     uint32_t (*deadline)(const struct conn *c);
     void (*late)(struct conn *c); /* conn_run: the step finds out itself */
 };
 
 static const struct step_row steps[CONN_STEP_COUNT] = {
-    [CONN_STEP_PROXY] = {"proxy", conn_step_proxy, want_front_read, deadline_hello, close_proxy_late},
-    [CONN_STEP_HELLO] = {"hello", conn_step_hello, want_front_read, deadline_hello, close_hello_late},
-    [CONN_STEP_CONNECT] = {"connect", conn_step_connect, want_connected, conn_connect_deadline, conn_run},
-    [CONN_STEP_RELAY] = {"relay", conn_step_relay, want_relay, deadline_relay, close_idle},
-    [CONN_STEP_FLUSH] = {"flush", conn_step_flush, want_flush, deadline_flush, conn_run},
-    [CONN_STEP_LINGER] = {"linger", conn_step_linger, want_front_read, deadline_linger, close_no_route},
+    [CONN_STEP_PROXY] = {"proxy", conn_step_proxy, deadline_hello, close_proxy_late},
+    [CONN_STEP_HELLO] = {"hello", conn_step_hello, deadline_hello, close_hello_late},
+    [CONN_STEP_CONNECT] = {"connect", conn_step_connect, conn_connect_deadline, conn_run},
+    [CONN_STEP_RELAY] = {"relay", conn_step_relay, deadline_relay, close_idle},
+    [CONN_STEP_FLUSH] = {"flush", conn_step_flush, deadline_flush, conn_run},
+    [CONN_STEP_LINGER] = {"linger", conn_step_linger, deadline_linger, close_no_route},
 };
 
 const char *conn_step_name(enum conn_step step)
@@ -156,28 +114,23 @@ enum conn_next conn_end(struct conn *c, enum close_reason reason)
     return CONN_DONE;
 }
 
-static void arm_side(struct worker *w, struct conn_side *side, int wants)
+/** Does a side have to tell when it takes bytes again? Asked when everything that could be done now was done. */
+static bool waits_for_write(const struct conn *c, const struct conn_side *side)
 {
-    if (side->io.fd < 0 || (ev_is_active(&side->io) ? (side->io.events & (EV_READ | EV_WRITE)) : 0) == wants)
-        return;
-    ev_io_stop(w->loop, &side->io);
-    if (wants != 0) {
-        ev_io_modify(&side->io, wants); /* not ev_io_set(): that would cost an epoll_ctl() even for unchanged events */
-        ev_io_start(w->loop, &side->io);
-    }
+    bool is_connecting = c->step == CONN_STEP_CONNECT && side == &c->back;
+
+    return (side->backlog != NULL || is_connecting) && !side->is_writable;
 }
 
-/** The one place where watchers are armed: from what the step wants. */
-static void arm(struct conn *c)
+/** The one place where sockets are watched. False: no memory. */
+static bool arm(struct conn *c)
 {
-    struct worker *w = conn_worker(c);
-    const struct step_row *step = &steps[c->step];
-    struct wants wants = step->wants(c);
-
-    arm_side(w, &c->front, wants.front);
-    arm_side(w, &c->back, wants.back);
+    if (!conn_io_watch(c, &c->front, waits_for_write(c, &c->front)) ||
+        (c->back.fd >= 0 && !conn_io_watch(c, &c->back, waits_for_write(c, &c->back))))
+        return false;
     if (c->timeout.link == NULL)
-        wheel_add(&w->wheel, &c->timeout, step->deadline(c));
+        wheel_add(&conn_worker(c)->wheel, &c->timeout, steps[c->step].deadline(c));
+    return true;
 }
 
 static const struct conn *current; /* only for the panic record */
@@ -207,9 +160,8 @@ void conn_run(struct conn *c)
         if (c->step != before)
             wheel_remove(&c->timeout); /* another step, another deadline */
     } while (next == CONN_NEXT);
-    c->front.ready = 0;
-    c->back.ready = 0;
-    arm(c);
+    if (!arm(c))
+        conn_close(c, CLOSE_NO_MEMORY);
 }
 
 void conn_on_tick(struct wheel_node *node, void *context)
@@ -223,26 +175,6 @@ void conn_on_tick(struct wheel_node *node, void *context)
         wheel_add(&conn_worker(c)->wheel, &c->timeout, deadline);
     else
         steps[c->step].late(c);
-}
-
-static void on_front_io(EV_P_ ev_io *io, int revents)
-{
-    struct conn *c = io->data;
-
-    (void)loop;
-    CHECK_MAGIC(c, CONN_MAGIC);
-    c->front.ready |= (uint8_t)(revents & (EV_READ | EV_WRITE));
-    conn_run(c);
-}
-
-static void on_back_io(EV_P_ ev_io *io, int revents)
-{
-    struct conn *c = io->data;
-
-    (void)loop;
-    CHECK_MAGIC(c, CONN_MAGIC);
-    c->back.ready |= (uint8_t)(revents & (EV_READ | EV_WRITE));
-    conn_run(c);
 }
 
 static bool is_over_limit(const struct listener *l)
@@ -277,9 +209,10 @@ static struct conn *conn_new(struct listener *l, int fd, const struct sockaddr_s
     c->client = ip_endpoint_of_sockaddr(peer);
     c->active_tick = w->wheel.now;
     c->front.read_shift = c->back.read_shift = READ_SHIFT_START;
-    ev_io_init(&c->front.io, on_front_io, fd, 0);
-    ev_io_init(&c->back.io, on_back_io, -1, 0);
-    c->front.io.data = c->back.io.data = c;
+    c->front.fd = fd;
+    c->front.is_writable = true;
+    c->back.fd = -1;
+    w->conn_count++;
     l->conns++;
     atomic_fetch_add_explicit(l->active, 1, memory_order_seq_cst);
     atomic_store_explicit(&l->stats->accepted, atomic_load_explicit(&l->stats->accepted, memory_order_relaxed) + 1,
@@ -328,28 +261,25 @@ void conn_accept(struct listener *listener, int fd, const struct sockaddr_storag
     }
     if (choose_first_step(c) == CONN_DONE)
         return;
-    if (try_read_now) {
-        c->front.ready = EV_READ;
-        conn_run(c);
-    } else {
-        arm(c);
-    }
+    c->front.is_readable = try_read_now;
+    conn_run(c);
 }
 
-void conn_side_close(struct conn *c, struct conn_side *side)
+void conn_side_close(struct conn_side *side)
 {
     static const struct linger reset = {.l_onoff = 1, .l_linger = 0};
 
     free(side->backlog);
     side->backlog = NULL;
-    if (side->io.fd < 0)
+    if (side->fd < 0)
         return;
-    ev_io_stop(conn_worker(c)->loop, &side->io);
     if (side->is_reset_on_close)
-        (void)setsockopt(side->io.fd, SOL_SOCKET, SO_LINGER, &reset,
+        (void)setsockopt(side->fd, SOL_SOCKET, SO_LINGER, &reset,
                          sizeof reset); /* fails only for a peer that is gone */
-    close(side->io.fd);
-    side->io.fd = -1;
+    close(side->fd);                    /* and with that out of the epoll set */
+    side->fd = -1;
+    side->is_watched = side->is_watched_for_write = false;
+    side->is_readable = side->is_writable = side->is_end_announced = false;
 }
 
 /** Does a connection that ends for this reason send RST? All do that never got what they asked for. */
@@ -379,16 +309,16 @@ void conn_close(struct conn *c, enum close_reason reason)
         c->back.is_reset_on_close = true; /* a stream that was cut must not look like one that ended */
     }
     wheel_remove(&c->timeout);
-    conn_side_close(c, &c->front);
-    conn_side_close(c, &c->back);
+    conn_side_close(&c->front);
+    conn_side_close(&c->back);
     atomic_fetch_sub_explicit(l->active, 1, memory_order_release);
     atomic_store_explicit(closed, atomic_load_explicit(closed, memory_order_relaxed) + 1, memory_order_relaxed);
     conn_log(c, reason);
     conn_setup_free(c);
     free(c->labels);
-    c->magic = 0;
     current = NULL;
-    pool_free(&w->conns, c);
+    w->conn_count--;
+    conn_io_bury(w, c);
     listener_conn_ended(l);
     worker_conn_ended(w);
 }
@@ -406,6 +336,30 @@ void conn_close_all(struct worker *w, enum close_reason reason)
 {
     /* Every connection that waits is in the wheel, and outside of its own callback every connection waits. */
     wheel_visit_all(&w->wheel, close_for_shutdown, &reason);
+}
+
+ssize_t conn_recv(struct conn_side *side, void *at, size_t room)
+{
+    ssize_t n;
+
+    do
+        n = recv(side->fd, at, room, 0);
+    while (n < 0 && errno == EINTR);
+    if ((n < 0 && errno == EAGAIN) || (n > 0 && (size_t)n < room && !side->is_end_announced))
+        side->is_readable = false;
+    return n;
+}
+
+ssize_t conn_send(struct conn_side *side, const void *at, size_t len)
+{
+    ssize_t n;
+
+    do
+        n = send(side->fd, at, len, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n >= 0 ? (size_t)n < len : errno == EAGAIN)
+        side->is_writable = false;
+    return n;
 }
 
 void conn_count_in(struct conn *c, size_t n)

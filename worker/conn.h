@@ -1,9 +1,9 @@
 #ifndef CONN_H
 #define CONN_H
 
-#include <ev.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "address.h"
 #include "bytes.h"
@@ -44,16 +44,21 @@ struct backlog {
 
 /** One of the two sockets of a connection. */
 struct conn_side {
-    ev_io io;                /* io.fd is -1 when there is no socket (yet, or any more) */
     struct backlog *backlog; /* what waits to be sent to this side; NULL: nothing */
-    uint8_t ready;           /* EV_READ, EV_WRITE as seen by the last callback */
+    int fd;                  /* -1 when there is no socket (yet, or any more) */
     uint8_t
         read_shift; /* reads from this side take up to 1 << read_shift bytes: grows with bulk, falls with a slow receiver */
-    bool is_read_done;      /* its end of stream was read */
-    bool is_write_done;     /* it was told our end of stream */
-    bool is_broken;         /* it reset the connection */
-    bool is_reset_on_close; /* closing it sends RST */
+    bool is_watched;           /* in the epoll set */
+    bool is_watched_for_write; /* for writability too: only of a side that once did not take everything */
+    bool is_readable;          /* there may be something to read; stays until a read finds nothing */
+    bool is_writable;          /* it may take bytes; stays until it does not */
+    bool is_end_announced;     /* an end or error came with an event: a short read does not mean that nothing is left */
+    bool is_read_done;         /* its end of stream was read */
+    bool is_write_done;        /* it was told our end of stream */
+    bool is_broken;            /* it reset the connection */
+    bool is_reset_on_close;    /* closing it sends RST */
 };
+_Static_assert(sizeof(struct conn_side) == 24, "an idle connection is small");
 
 /** What is needed only until bytes flow both ways; freed then. */
 struct conn_setup {
@@ -61,6 +66,7 @@ struct conn_setup {
         *bytes; /* what was read so far and not sent yet: worker_io() within a callback, own_bytes across callbacks */
     uint32_t len;
     uint32_t own_capacity;
+    bool needs_more; /* what was read is the beginning of a header or hello */
     uint8_t
         *own_bytes; /* NULL until a hello comes in pieces or a connect has to wait; CONN_HEADROOM bytes lie before it */
     struct hello_progress progress;
@@ -86,6 +92,7 @@ struct conn {
     uint32_t limit_tick;   /* FLUSH: when to give up */
     struct listener *listener;
     struct wheel_node timeout;
+    struct conn *next_dead;   /* see conn_io_bury() */
     struct conn_setup *setup; /* NULL from RELAY on */
     char *labels;             /* "sni\0backend\0", own; NULL until the hello is complete */
     const char *detail;       /* static words for the log line: why a hello or header was refused; or NULL */
@@ -97,7 +104,8 @@ struct conn {
     struct conn_side front; /* the client's socket */
     struct conn_side back;  /* the backend's socket */
 };
-#define CONN_MAGIC 0x434f4e31u
+#define CONN_MAGIC      0x434f4e31u
+#define CONN_MAGIC_DEAD 0x44454144u /* closed, but an event may still point at it */
 
 /** Room before own_bytes, as before worker_io(): a PROXY header is written in front of the hello and both go out in one send. */
 #define CONN_HEADROOM 64
@@ -148,11 +156,22 @@ enum conn_next conn_enter(struct conn *c, enum conn_step step);
 /** conn_close() as the last words of a step. Returns CONN_DONE. */
 enum conn_next conn_end(struct conn *c, enum close_reason reason);
 
+/**
+ * recv(2) that keeps is_readable true to what it found. Less than fits means that nothing is left, unless an end was announced
+ * (epoll(7), "Questions and answers").
+ *
+ * @return bytes; 0: end of stream; -1 with errno, never EINTR: EAGAIN if there is nothing
+ */
+ssize_t conn_recv(struct conn_side *side, void *at, size_t room);
+
+/** send(2), the same for is_writable. @return bytes; -1 with errno, never EINTR: EAGAIN if it takes nothing */
+ssize_t conn_send(struct conn_side *side, const void *at, size_t len);
+
 /** A byte moved. */
 void conn_touch(struct conn *c);
 
 /** Close one side's socket (with RST if is_reset_on_close) and forget its backlog. */
-void conn_side_close(struct conn *c, struct conn_side *side);
+void conn_side_close(struct conn_side *side);
 
 /** The connection has its backend: drop what only the set-up needed. */
 void conn_setup_free(struct conn *c);

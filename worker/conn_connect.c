@@ -77,7 +77,7 @@ static void prepend_proxy_header(struct conn *c)
     if (destination.addr.family == 0 && !s->is_local) {
         struct sockaddr_storage ss = {.ss_family = AF_UNSPEC};
         socklen_t len = sizeof ss;
-        if (getsockname(c->front.io.fd, (struct sockaddr *)&ss, &len) == 0)
+        if (getsockname(c->front.fd, (struct sockaddr *)&ss, &len) == 0)
             destination = ip_endpoint_of_sockaddr(&ss);
     }
     uint32_t len = (uint32_t)proxy_header_build(s->is_local, &c->client, &destination, header);
@@ -102,12 +102,11 @@ static int open_next(struct conn *c)
     int fd = socket(target.addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return errno;
-    ev_io_set(&c->back.io, fd, 0);
+    c->back.fd = fd;
     int rc = connect(fd, (struct sockaddr *)&target.addr, target.len);
     if (rc != 0 && errno != EINPROGRESS)
         return errno;
-    if (rc == 0 || target.is_near)
-        c->back.ready = EV_WRITE; /* sending tells whether it is connected, without a wait */
+    c->back.is_writable = rc == 0 || target.is_near; /* sending then tells whether it is connected, without a wait */
     return 0;
 }
 
@@ -126,10 +125,10 @@ static bool keep_rest(struct conn *c, size_t sent)
 static int send_first(struct conn *c)
 {
     struct conn_setup *s = c->setup;
-    ssize_t n = send(c->back.io.fd, s->bytes, s->len, MSG_NOSIGNAL);
+    ssize_t n = conn_send(&c->back, s->bytes, s->len);
 
     if (n < 0)
-        return errno == EINTR || errno == ENOTCONN ? EAGAIN : errno;
+        return errno;
     return keep_rest(c, (size_t)n) ? 0 : ENOMEM;
 }
 
@@ -155,7 +154,7 @@ static enum conn_next try_next_or_end(struct conn *c, enum close_reason failure,
     struct conn_setup *s = c->setup;
 
     c->detail = strerrorname_np(error);
-    conn_side_close(c, &c->back);
+    conn_side_close(&c->back);
     if (!s->is_unix)
         s->next_addr++;
     if (s->is_unix || s->next_addr >= s->addr_count || is_past(c, s->connect_deadline))
@@ -164,17 +163,47 @@ static enum conn_next try_next_or_end(struct conn *c, enum close_reason failure,
     return CONN_NEXT;
 }
 
+/** The client goes on sending, ends or resets while its backend is being connected. */
+static enum conn_next read_ahead(struct conn *c)
+{
+    struct conn_setup *s = c->setup;
+    size_t room = conn_setup_keep(s) ? conn_setup_grow(s) : 0;
+
+    if (room == 0)
+        return conn_end(c, CLOSE_NO_MEMORY);
+    ssize_t n = conn_recv(&c->front, s->bytes + s->len, room);
+    if (n > 0) {
+        conn_count_in(c, (size_t)n);
+        s->len += (uint32_t)n;
+    } else if (n == 0) {
+        c->front.is_read_done = true; /* passed on once the backend is there */
+    } else if (errno != EAGAIN) {
+        return conn_end(c, CLOSE_CLIENT_RESET);
+    }
+    return CONN_NEXT;
+}
+
+/** Nothing to do until the backend answers, but to hear what the client does. */
+static enum conn_next wait_connected(struct conn *c)
+{
+    while (c->front.is_readable && !c->front.is_read_done && c->setup->len < CONN_READ_AHEAD_MAX) {
+        if (read_ahead(c) == CONN_DONE)
+            return CONN_DONE;
+    }
+    return conn_setup_keep(c->setup) ? CONN_WAIT : conn_end(c, CLOSE_NO_MEMORY);
+}
+
 /** A Unix socket's queue is full: connect() says so at once and offers nothing to wait for. */
 static enum conn_next retry_later(struct conn *c)
 {
     struct conn_setup *s = c->setup;
 
-    conn_side_close(c, &c->back);
+    conn_side_close(&c->back);
     if (is_past(c, s->connect_deadline))
         return conn_end(c, CLOSE_BACKEND_TIMEOUT);
     s->retry_on_tick = true;
     conn_touch(c);
-    return conn_setup_keep(s) ? CONN_WAIT : conn_end(c, CLOSE_NO_MEMORY);
+    return wait_connected(c);
 }
 
 static enum conn_next begin_attempt(struct conn *c)
@@ -194,31 +223,9 @@ static enum conn_next begin_attempt(struct conn *c)
     return error != 0 ? try_next_or_end(c, failure_of(error), error) : CONN_NEXT;
 }
 
-/** The client goes on sending, ends or resets while its backend is being connected. */
-static enum conn_next read_ahead(struct conn *c)
-{
-    struct conn_setup *s = c->setup;
-    size_t room = conn_setup_keep(s) ? conn_setup_grow(s) : 0;
-
-    c->front.ready = 0;
-    if (room == 0)
-        return conn_end(c, CLOSE_NO_MEMORY);
-    ssize_t n = recv(c->front.io.fd, s->bytes + s->len, room, 0);
-    if (n > 0) {
-        conn_count_in(c, (size_t)n);
-        s->len += (uint32_t)n;
-    } else if (n == 0) {
-        c->front.is_read_done = true; /* passed on once the backend is there */
-    } else if (errno != EAGAIN && errno != EINTR) {
-        return conn_end(c, CLOSE_CLIENT_RESET);
-    }
-    return CONN_NEXT;
-}
-
 static enum conn_next start_relay(struct conn *c)
 {
     conn_setup_free(c);
-    c->front.ready = c->back.ready = 0;
     return conn_enter(c, CONN_STEP_RELAY);
 }
 
@@ -226,11 +233,9 @@ enum conn_next conn_step_connect(struct conn *c)
 {
     struct conn_setup *s = c->setup;
 
-    if ((c->front.ready & EV_READ) && read_ahead(c) == CONN_DONE)
-        return CONN_DONE;
-    if (c->back.io.fd < 0)
-        return s->retry_on_tick && !is_past(c, conn_connect_deadline(c)) ? CONN_WAIT : begin_attempt(c);
-    if (c->back.ready & EV_WRITE) {
+    if (c->back.fd < 0)
+        return s->retry_on_tick && !is_past(c, conn_connect_deadline(c)) ? wait_connected(c) : begin_attempt(c);
+    if (c->back.is_writable) {
         int error = send_first(c);
         if (error == 0)
             return start_relay(c);
@@ -238,9 +243,8 @@ enum conn_next conn_step_connect(struct conn *c)
             return conn_end(c, CLOSE_NO_MEMORY);
         if (error != EAGAIN)
             return try_next_or_end(c, failure_of(error), error);
-        c->back.ready = 0;
     }
     if (is_past(c, conn_connect_deadline(c)))
         return try_next_or_end(c, CLOSE_BACKEND_TIMEOUT, ETIMEDOUT);
-    return conn_setup_keep(s) ? CONN_WAIT : conn_end(c, CLOSE_NO_MEMORY);
+    return wait_connected(c);
 }

@@ -34,7 +34,7 @@ static enum conn_next read_more(struct conn *c, enum close_reason eof_reason)
             return conn_end(c, CLOSE_NO_MEMORY);
         at = s->bytes + s->len;
     }
-    ssize_t n = recv(c->front.io.fd, at, room, 0);
+    ssize_t n = conn_recv(&c->front, at, room);
     if (n > 0) {
         conn_count_in(c, (size_t)n);
         if (s->len == 0)
@@ -44,15 +44,16 @@ static enum conn_next read_more(struct conn *c, enum close_reason eof_reason)
     }
     if (n == 0)
         return conn_end(c, eof_reason);
-    if (errno == EAGAIN || errno == EINTR)
-        return CONN_WAIT;
-    return conn_end(c, CLOSE_CLIENT_RESET);
+    return errno == EAGAIN ? CONN_WAIT : conn_end(c, CLOSE_CLIENT_RESET);
 }
 
 /** Wait for more of a header or hello: the bytes must survive this callback. */
 static enum conn_next wait_for_more(struct conn *c)
 {
-    return conn_setup_keep(c->setup) ? CONN_WAIT : conn_end(c, CLOSE_NO_MEMORY);
+    c->setup->needs_more = true;
+    if (!conn_setup_keep(c->setup))
+        return conn_end(c, CLOSE_NO_MEMORY);
+    return c->front.is_readable ? CONN_NEXT : CONN_WAIT;
 }
 
 static enum conn_next take_proxy_header(struct conn *c, const struct proxy_header *header)
@@ -64,6 +65,7 @@ static enum conn_next take_proxy_header(struct conn *c, const struct proxy_heade
         s->destination = header->destination;
     }
     s->is_local = header->is_local;
+    s->needs_more = false;
     c->bytes_in -= header->len; /* the header came from the proxy before us, not from the client */
     conn_setup_consume(s, header->len);
     return conn_enter(c, CONN_STEP_HELLO);
@@ -73,12 +75,11 @@ enum conn_next conn_step_proxy(struct conn *c)
 {
     struct proxy_header header;
 
-    if (!(c->front.ready & EV_READ))
+    if (!c->front.is_readable)
         return CONN_WAIT;
     enum conn_next next = read_more(c, CLOSE_PROXY_MALFORMED);
     if (next != CONN_NEXT)
         return next;
-    c->front.ready = 0;
     switch (proxy_header_parse(bytes_of(c->setup->bytes, c->setup->len), &header)) {
     case PROXY_MORE: return wait_for_more(c);
     case PROXY_OK: return take_proxy_header(c, &header);
@@ -118,11 +119,11 @@ static void plan_connect(struct conn *c, const struct route_match *match)
 
 static enum conn_next send_alert(struct conn *c)
 {
-    ssize_t n = send(c->front.io.fd, alert_unrecognized_name, sizeof alert_unrecognized_name, MSG_NOSIGNAL);
+    ssize_t n = send(c->front.fd, alert_unrecognized_name, sizeof alert_unrecognized_name, MSG_NOSIGNAL);
 
     if (n > 0)
         conn_count_out(c, (size_t)n);
-    if (n != (ssize_t)sizeof alert_unrecognized_name || shutdown(c->front.io.fd, SHUT_WR) != 0)
+    if (n != (ssize_t)sizeof alert_unrecognized_name || shutdown(c->front.fd, SHUT_WR) != 0)
         return conn_end(c, CLOSE_NO_ROUTE);
     return conn_enter(c, CONN_STEP_LINGER);
 }
@@ -155,15 +156,14 @@ enum conn_next conn_step_hello(struct conn *c)
     struct client_hello hello;
 
     /* Bytes behind a PROXY header may be here already. */
-    if (s->len == 0 || (c->front.ready & EV_READ)) {
-        if (!(c->front.ready & EV_READ))
+    if (s->len == 0 || s->needs_more) {
+        if (!c->front.is_readable)
             return CONN_WAIT;
         enum conn_next next = read_more(c, CLOSE_HELLO_EOF);
-        if (next == CONN_WAIT && c->bytes_in == 0)
+        if (next == CONN_WAIT && s->len == 0)
             c->listener->early_wait = LISTENER_EARLY_READ_WAIT;
         if (next != CONN_NEXT)
             return next;
-        c->front.ready = 0;
     }
     switch (client_hello_parse(&s->progress, bytes_of(s->bytes, s->len), &conn_worker(c)->scratch, &hello)) {
     case HELLO_MORE: return wait_for_more(c);
@@ -179,14 +179,13 @@ enum conn_next conn_step_linger(struct conn *c)
     struct worker *w = conn_worker(c);
 
     /* Closing with unread bytes would turn into a RST and could destroy the alert before the client has read it. */
-    while (c->front.ready & EV_READ) {
-        ssize_t n = recv(c->front.io.fd, worker_io(w), FIRST_READ_BYTES, 0);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+    while (c->front.is_readable) {
+        ssize_t n = conn_recv(&c->front, worker_io(w), FIRST_READ_BYTES);
+        if (n < 0 && errno == EAGAIN)
             break;
         if (n <= 0 || c->bytes_in > LINGER_BYTES_MAX)
             return conn_end(c, CLOSE_NO_ROUTE);
         conn_count_in(c, (size_t)n);
-        c->front.ready = n < FIRST_READ_BYTES ? 0 : c->front.ready;
     }
     return CONN_WAIT;
 }

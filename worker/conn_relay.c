@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 
 #include "conn.h"
+#include "conn_io.h"
 #include "listener.h"
 #include "worker.h"
 
@@ -55,12 +56,12 @@ static ssize_t send_some(struct conn *c, struct conn_side *sink, const uint8_t *
 
     if (!is_to_client(c, sink) && !c->is_nodelay_set) {
         c->is_nodelay_set = true;
-        (void)setsockopt(sink->io.fd, IPPROTO_TCP, TCP_NODELAY, &on,
-                         sizeof on); /* a Unix socket has no such option and no need */
+        /* A Unix socket has no such option and no need of it. */
+        (void)setsockopt(sink->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     }
-    ssize_t n = send(sink->io.fd, bytes, len, MSG_NOSIGNAL);
+    ssize_t n = conn_send(sink, bytes, len);
     if (n < 0)
-        return errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM ? 0 : -1;
+        return errno == EAGAIN ? 0 : -1;
     if (n > 0) {
         conn_touch(c);
         if (is_to_client(c, sink))
@@ -74,6 +75,7 @@ static void mark_broken(struct conn_side *side)
 {
     side->is_broken = true;
     side->is_write_done = true;
+    side->is_readable = !side->is_read_done;
     free(side->backlog);
     side->backlog = NULL;
 }
@@ -118,41 +120,45 @@ static bool deliver(struct conn *c, struct conn_side *source, struct conn_side *
     return false;
 }
 
+/** Nothing more comes from this side: it ended, or it was reset. */
+static void note_end(struct conn *c, struct conn_side *source, bool is_reset)
+{
+    source->is_read_done = true;
+    source->is_readable = false;
+    source->is_broken |= is_reset;
+    wheel_remove(&c->timeout); /* half_close_timeout holds from now on */
+}
+
 /** Read from source and write to sink as far as both go, within the bounds of one turn. False: no memory. */
 static bool pump(struct conn *c, struct conn_side *source, struct conn_side *sink)
 {
     uint8_t *buffer = worker_io(conn_worker(c));
     bool failed = false;
 
-    for (int i = 0; i < READS_PER_TURN && !source->is_read_done && sink->backlog == NULL; i++) {
+    for (int i = 0; i < READS_PER_TURN && source->is_readable; i++) {
         size_t limit = (size_t)1 << source->read_shift;
-        ssize_t n = recv(source->io.fd, buffer, limit, 0);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            break;
+        ssize_t n = conn_recv(source, buffer, limit);
+        if (n < 0 && errno == EAGAIN)
+            return true;
         if (n <= 0) {
-            source->is_read_done = true;
-            source->is_broken |= n < 0;
-            wheel_remove(&c->timeout); /* half_close_timeout holds from now on */
-            break;
+            note_end(c, source, n < 0);
+            return true;
         }
         conn_touch(c);
         if (!is_to_client(c, sink))
             conn_count_in(c, (size_t)n);
-        if (!deliver(c, source, sink, (size_t)n, &failed) || (size_t)n < limit)
-            break;
+        if (!deliver(c, source, sink, (size_t)n, &failed))
+            return !failed;
     }
-    return !failed;
+    return !source->is_readable || conn_io_report_again(c, source);
 }
 
 /** One direction of the relay. False: no memory. */
 static bool relay_direction(struct conn *c, struct conn_side *source, struct conn_side *sink)
 {
-    if (sink->backlog != NULL && (sink->ready & EV_WRITE))
+    if (sink->backlog != NULL && sink->is_writable)
         flush_backlog(c, sink);
-    /* A broken side has no event of its own to wait for: look whether it left something to read. */
-    if (((source->ready & EV_READ) || source->is_broken) && sink->backlog == NULL && !sink->is_broken)
-        return pump(c, source, sink);
-    return true;
+    return source->is_read_done || sink->backlog != NULL || sink->is_broken || pump(c, source, sink);
 }
 
 /** Tell sink that source has ended, once everything before that was delivered. */
@@ -163,7 +169,7 @@ static void pass_on_end(struct conn *c, struct conn_side *source, struct conn_si
     sink->is_write_done = true;
     if (sink->is_read_done)
         return; /* both have ended: closing says it */
-    if (shutdown(sink->io.fd, SHUT_WR) != 0)
+    if (shutdown(sink->fd, SHUT_WR) != 0)
         mark_broken(sink);
     conn_touch(c);
 }
@@ -173,7 +179,7 @@ static enum conn_next begin_flush(struct conn *c, struct conn_side *broken, enum
 {
     struct conn_side *other = broken == &c->front ? &c->back : &c->front;
 
-    conn_side_close(c, broken);
+    conn_side_close(broken);
     other->is_reset_on_close = true;
     c->broken_reason = (uint8_t)reason;
     c->limit_tick = wheel_tick_after(conn_worker(c)->wheel.now, FLUSH_TIMEOUT_MS);
@@ -206,14 +212,14 @@ static int unacknowledged(const struct conn_side *side)
 {
     int bytes = 0;
 
-    return ioctl(side->io.fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+    return ioctl(side->fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
 enum conn_next conn_step_flush(struct conn *c)
 {
-    struct conn_side *side = c->front.io.fd >= 0 ? &c->front : &c->back;
+    struct conn_side *side = c->front.fd >= 0 ? &c->front : &c->back;
 
-    if (side->backlog != NULL && (side->ready & EV_WRITE))
+    if (side->backlog != NULL && side->is_writable)
         flush_backlog(c, side);
     bool is_delivered = side->backlog == NULL && (side->is_broken || unacknowledged(side) == 0);
     if (is_delivered || (int32_t)(conn_worker(c)->wheel.now - c->limit_tick) >= 0)

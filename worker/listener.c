@@ -20,7 +20,7 @@
 
 static bool is_worker_full(const struct worker *w)
 {
-    return w->conns.used >= w->conn_cap;
+    return w->conn_count >= w->conn_cap;
 }
 
 /** Accept one connection; false when there is none or none can be taken now. */

@@ -16,6 +16,7 @@
 #include "check.h"
 #include "clock.h"
 #include "conn.h"
+#include "conn_io.h"
 #include "control.h"
 #include "err.h"
 #include "listener.h"
@@ -95,7 +96,7 @@ void worker_drain(struct worker *w)
             control_tell_listener_removed(id);
         }
     }
-    if (w->conns.used == 0)
+    if (w->conn_count == 0)
         ev_break(w->loop, EVBREAK_ALL);
 }
 
@@ -108,9 +109,9 @@ void worker_stop(struct worker *w)
 
 void worker_conn_ended(struct worker *w)
 {
-    if (w->is_accept_paused && w->conns.used < w->conn_cap)
+    if (w->is_accept_paused && w->conn_count < w->conn_cap)
         resume_accept(w);
-    if (w->state == WORKER_DRAINING && w->conns.used == 0)
+    if (w->state == WORKER_DRAINING && w->conn_count == 0)
         ev_break(w->loop, EVBREAK_ALL);
 }
 
@@ -194,6 +195,10 @@ static int start_loop(struct worker *w, struct strbuf *why)
     ev_timer_start(w->loop, &w->tick_timer);
     ev_timer_init(&w->accept_timer, on_accept_timer, ACCEPT_PAUSE_S, 0.);
     w->accept_timer.data = w;
+    if (conn_io_start(w) != 0) {
+        strbuf_addf(why, "cannot create the epoll set of the connections: %s", strerror(errno));
+        return ERR_SYSTEM;
+    }
     control_start(w);
     return 0;
 }

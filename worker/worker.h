@@ -13,6 +13,7 @@
 #include "table_view.h"
 #include "wheel.h"
 
+struct conn;
 struct listener;
 struct log_ring;
 
@@ -42,10 +43,16 @@ struct worker {
     struct ctl_settings settings;
     struct listener *listeners; /* singly linked; a removed one stays until its last connection ended */
 
+    int conn_epoll_fd; /* see conn_io.h */
+    ev_io conn_events;
+    ev_prepare bury_prepare;
+    struct conn *dead_conns;
+
     struct wheel wheel;
     struct pool conns;
     struct pool setups;
-    uint32_t conn_cap; /* open connections that the descriptors suffice for */
+    uint32_t conn_count; /* open connections */
+    uint32_t conn_cap;   /* of them, that the descriptors suffice for */
     bool is_accept_paused;
     uint64_t pause_logged_ms; /* monotonic; a worker at its limit says so now and then, not at each connection */
     uint64_t conn_serial;
