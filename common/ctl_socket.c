@@ -34,10 +34,15 @@ static int ctl_send_error(int error_number)
     }
 }
 
-/* Both const casts below: struct iovec has no const, and sendmsg only reads. */
+/* struct iovec has no const, although sendmsg only reads. */
 static struct iovec ctl_iovec(struct bytes b)
 {
-    return (struct iovec){.iov_base = (void *)(uintptr_t)b.ptr, .iov_len = b.len};
+    union {
+        const uint8_t *read_only;
+        void *any;
+    } base = {.read_only = b.ptr};
+
+    return (struct iovec){.iov_base = base.any, .iov_len = b.len};
 }
 
 static void ctl_attach_fd(struct msghdr *msg, union ctl_control *control, int fd)

@@ -21,6 +21,7 @@
 #define RING_LENGTH      sizeof(uint32_t)
 #define RING_ALIGN       8u
 
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): what two processes write lies on separate cache lines */
 struct log_ring {
     uint64_t magic;
     uint64_t data_bytes;
@@ -135,6 +136,8 @@ void log_ring_reader_init(struct log_ring_reader *r, void *mapping, uint64_t seg
 {
     CHECK(segment_bytes > RING_DATA_OFFSET && is_data_size(segment_bytes - RING_DATA_OFFSET));
     *r = (struct log_ring_reader){.ring = mapping, .data_bytes = segment_bytes - RING_DATA_OFFSET};
+    atomic_store_explicit(&r->ring->head, 0, memory_order_relaxed);
+    atomic_store_explicit(&r->ring->dropped, 0, memory_order_relaxed);
     log_ring_recover(r);
 }
 
@@ -191,9 +194,14 @@ uint64_t log_ring_take_dropped(struct log_ring_reader *r)
 
 void log_ring_recover(struct log_ring_reader *r)
 {
-    r->tail -= r->tail % RING_ALIGN;
+    uint64_t head = atomic_load_explicit(&r->ring->head, memory_order_relaxed);
+
+    if (head - r->tail > r->data_bytes || head % RING_ALIGN != 0 || r->tail % RING_ALIGN != 0) {
+        head = r->tail - r->tail % RING_ALIGN;
+        r->tail = head;
+        atomic_store_explicit(&r->ring->head, head, memory_order_relaxed);
+    }
     r->ring->magic = RING_MAGIC;
     r->ring->data_bytes = r->data_bytes;
-    atomic_store_explicit(&r->ring->head, r->tail, memory_order_relaxed);
     publish_tail(r);
 }

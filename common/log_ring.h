@@ -16,7 +16,7 @@
 struct log_ring;
 
 #define LOG_RING_RECORD_MAX     2048 /* bytes of a record; at least one */
-#define LOG_RING_DATA_BYTES_MIN (64u * 1024)
+#define LOG_RING_DATA_BYTES_MIN (64ull * 1024)
 
 /** Bytes of a mapping whose ring holds data_bytes (a power of two, at least LOG_RING_DATA_BYTES_MIN). */
 uint64_t log_ring_segment_bytes(uint64_t data_bytes);
@@ -59,8 +59,8 @@ size_t log_ring_read(struct log_ring_reader *r, uint8_t *out, size_t capacity) M
 uint64_t log_ring_take_dropped(struct log_ring_reader *r);
 
 /**
- * The worker is gone, and what it left was read as far as anybody wants it: forget the rest and put the mapping right, so that
- * whatever the worker did to it, its successor can attach.
+ * The worker is gone: put the mapping right whatever it did to it, so that its successor can attach. Records that were not read
+ * yet stay, if the positions make sense.
  */
 void log_ring_recover(struct log_ring_reader *r);
 

@@ -8,7 +8,7 @@
 #include "shm_hash.h"
 
 /** Nobody changes tables this often: a look-up that was overtaken this many times takes what it last saw. */
-#define LOOKUP_TRIES 4
+#define LOOKUP_TRIES 8
 
 struct route_query {
     const struct shm_tables *tables;

@@ -23,8 +23,9 @@ static inline const struct shm_root *table_pin(const struct table_view *view)
 {
     uint64_t epoch = atomic_load_explicit(&view->tables->epoch, memory_order_relaxed);
 
-    /* Sequentially consistent: the master either sees this pin before it reclaims, or we see what it published before that. */
-    atomic_store_explicit(view->pinned_epoch, epoch, memory_order_seq_cst);
+    /* The fence pairs with that of tables_reclaim(): the master either sees this pin before it reclaims, or we see what it
+     * published before that. The store is a release, so that whoever reads it also knows that earlier look-ups are over. */
+    atomic_store_explicit(view->pinned_epoch, epoch, memory_order_release);
     atomic_thread_fence(memory_order_seq_cst);
     shm_off root = atomic_load_explicit(&view->tables->root, memory_order_acquire);
     return (const struct shm_root *)((const char *)view->tables + root);

@@ -195,14 +195,9 @@ static uint32_t take_id(struct backend_set *set)
     return id;
 }
 
-static int new_record(struct backend_set *set, enum backend_kind kind, const struct shm_backend_addr *addrs,
-                      unsigned count, struct bytes text, shm_off *off_out)
+static void fill_record(struct shm_backend *record, enum backend_kind kind, const struct shm_backend_addr *addrs,
+                        unsigned count, struct bytes text)
 {
-    int rc = tables_alloc(set->tables, record_bytes(count, text.len), off_out);
-
-    if (rc != 0)
-        return rc;
-    struct shm_backend *record = tables_at(set->tables, *off_out);
     *record = (struct shm_backend){
         .kind = (uint8_t)kind,
         .addr_count = (uint8_t)count,
@@ -211,7 +206,6 @@ static int new_record(struct backend_set *set, enum backend_kind kind, const str
     if (count > 0)
         memcpy(record->addrs, addrs, count * sizeof *addrs);
     memcpy(&record->addrs[count], text.ptr, text.len);
-    return 0;
 }
 
 static struct shm_backend_addr shared_addr(const struct ip_addr *addr, uint16_t port)
@@ -225,12 +219,14 @@ static int add_backend(struct backend_set *set, const struct backend_addr *addr,
                        uint32_t *id_out)
 {
     const struct shm_backend_addr known = shared_addr(&addr->addr, addr->port);
+    unsigned addr_count = addr->kind == BACKEND_IP ? 1 : 0;
     shm_off off = 0;
     int rc = 0;
 
     if ((rc = make_index_room(set)) != 0 || (rc = make_entry_room(set)) != 0 || (rc = make_word_room(set)) != 0 ||
-        (rc = new_record(set, addr->kind, &known, addr->kind == BACKEND_IP ? 1 : 0, text, &off)) != 0)
+        (rc = tables_alloc(set->tables, record_bytes(addr_count, text.len), &off)) != 0)
         return rc;
+    fill_record(tables_at(set->tables, off), addr->kind, &known, addr_count, text);
 
     uint32_t id = take_id(set);
     set->entries[id] = (struct backend_entry){.refs = 1, .hash = hash};
@@ -288,45 +284,35 @@ static bool has_addrs(const struct shm_backend *record, const struct shm_backend
     return record->addr_count == count && (count == 0 || memcmp(record->addrs, addrs, count * sizeof *addrs) == 0);
 }
 
-/** Put another record behind the word of a backend; the caller holds a reference, as reclaiming may drop others. */
-static int replace_record(struct backend_set *set, uint32_t id, const struct shm_backend_addr *addrs, unsigned count)
+int backend_set_update(struct backend_set *set, uint32_t id, const struct ip_endpoint *addrs, unsigned count)
 {
+    struct shm_backend_addr shared[SHM_BACKEND_ADDRS_MAX];
+    const struct shm_backend *old = backend_set_get(set, id);
     struct tables *t = set->tables;
-    const struct shm_backend *old = record_of(set, id);
+    struct bytes text = shm_backend_text(old);
     shm_off off = 0;
     int rc = 0;
 
-    (void)tables_reclaim(t);
+    CHECK(old->kind == BACKEND_NAME);
+    if (count > SHM_BACKEND_ADDRS_MAX)
+        count = SHM_BACKEND_ADDRS_MAX;
+    for (unsigned i = 0; i < count; i++)
+        shared[i] = shared_addr(&addrs[i].addr, addrs[i].port);
+    if (has_addrs(old, shared, count))
+        return 0;
     if ((rc = tables_retire_reserve(t, 1)) != 0)
         return rc;
-    if ((rc = new_record(set, BACKEND_NAME, addrs, count, shm_backend_text(old), &off)) != 0) {
+    if ((rc = tables_alloc_only(t, record_bytes(count, text.len), &off)) != 0) {
         tables_retire_unreserve(t, 1);
         return rc;
     }
+    fill_record(tables_at(t, off), BACKEND_NAME, shared, count, text);
     tables_change_begin(t);
     shm_off old_off = atomic_exchange_explicit(word_of(set, id), off, memory_order_acq_rel);
     tables_step("backend_replaced");
     tables_retire(t, old_off, record_bytes(old->addr_count, old->text_len), NULL, NULL);
     tables_change_end(t);
     return 0;
-}
-
-int backend_set_update(struct backend_set *set, uint32_t id, const struct ip_endpoint *addrs, unsigned count)
-{
-    struct shm_backend_addr shared[SHM_BACKEND_ADDRS_MAX];
-    const struct shm_backend *now = backend_set_get(set, id);
-
-    CHECK(now->kind == BACKEND_NAME);
-    if (count > SHM_BACKEND_ADDRS_MAX)
-        count = SHM_BACKEND_ADDRS_MAX;
-    for (unsigned i = 0; i < count; i++)
-        shared[i] = shared_addr(&addrs[i].addr, addrs[i].port);
-    if (has_addrs(now, shared, count))
-        return 0;
-    set->entries[id].refs++;
-    int rc = replace_record(set, id, shared, count);
-    backend_set_release(set, id);
-    return rc;
 }
 
 void backend_set_each_name(const struct backend_set *set, backend_name_fn fn, void *context)

@@ -25,7 +25,10 @@ struct tables;
  */
 struct backend_set;
 
-/** What the resolver wants to know. Called by acquire and release; must not call back into the tables. Either may be NULL. */
+/**
+ * What the resolver wants to know. Called while routes are prepared, aborted or loaded and when memory is reclaimed, never by
+ * backend_set_update(); must not call back into the tables. Either may be NULL.
+ */
 struct backend_hooks {
     /** A BACKEND_NAME is in use from now on; text is "host:port", borrowed. */
     void (*on_name_added)(void *context, uint32_t id, struct bytes text);
@@ -54,7 +57,8 @@ int backend_set_acquire(struct backend_set *set, const struct backend_addr *addr
 void backend_set_release(struct backend_set *set, uint32_t id);
 
 /**
- * Set the addresses of a BACKEND_NAME. At most SHM_BACKEND_ADDRS_MAX are kept; the same ones again change nothing.
+ * Set the addresses of a BACKEND_NAME. At most SHM_BACKEND_ADDRS_MAX are kept; the same ones again change nothing. Reclaims
+ * nothing, so that no hook is called from here.
  *
  * @return 0, or ERR_NO_MEMORY and the addresses are as before
  */

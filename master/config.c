@@ -11,6 +11,7 @@
 
 #include "config_builder.h"
 #include "config_env.h"
+#include "config_memory.h"
 #include "config_parse.h"
 #include "config_rules.h"
 #include "err.h"
@@ -73,11 +74,21 @@ void config_errors_fini(struct config_errors *errors)
 
 /* ---- loading ---- */
 
-static int parse(struct bytes text, const char *path, char *const *environment, enum config_section only,
+/** What is wanted of a load. */
+struct load_mode {
+    enum config_section only; /* CONFIG_SECTION_COUNT, or whose errors count */
+    bool is_kept_anyway;      /* hand the configuration out even if it has errors */
+};
+
+static const struct load_mode mode_whole = {CONFIG_SECTION_COUNT, false};
+static const struct load_mode mode_anyway = {CONFIG_SECTION_COUNT, true};
+static const struct load_mode mode_grpc = {CONFIG_GRPC, false};
+
+static int parse(struct bytes text, const char *path, char *const *environment, const struct load_mode *mode,
                  struct config **out, struct config_errors *errors)
 {
     struct config_builder b;
-    int rc = config_builder_init(&b, path, only);
+    int rc = config_builder_init(&b, path, mode->only);
 
     if (rc == 0) {
         config_builder_read(&b, text);
@@ -88,7 +99,7 @@ static int parse(struct bytes text, const char *path, char *const *environment, 
              : b.problems.error_count > 0                      ? ERR_INVALID
                                                                : 0;
     }
-    if (rc == 0) {
+    if (rc == 0 || (rc == ERR_INVALID && mode->is_kept_anyway)) {
         *out = b.config;
         b.config = NULL;
     }
@@ -99,7 +110,7 @@ static int parse(struct bytes text, const char *path, char *const *environment, 
 int config_parse_text(struct bytes text, const char *path, char *const *environment, struct config **out,
                       struct config_errors *errors)
 {
-    return parse(text, path, environment, CONFIG_SECTION_COUNT, out, errors);
+    return parse(text, path, environment, &mode_whole, out, errors);
 }
 
 /** Read to the end; 0, ERR_SYSTEM (errno), ERR_TOO_LARGE or ERR_NO_MEMORY. The caller frees *text_out in every case. */
@@ -144,7 +155,7 @@ static int read_file(const char *path, char **text_out, size_t *len_out)
     return rc;
 }
 
-static int load(const char *path, char *const *environment, enum config_section only, struct config **out,
+static int load(const char *path, char *const *environment, const struct load_mode *mode, struct config **out,
                 struct config_errors *errors)
 {
     char *text;
@@ -152,7 +163,7 @@ static int load(const char *path, char *const *environment, enum config_section 
     int rc = read_file(path, &text, &len);
 
     if (rc == 0) {
-        rc = parse(bytes_of(text, len), path, environment, only, out, errors);
+        rc = parse(bytes_of(text, len), path, environment, mode, out, errors);
     } else if (rc != ERR_NO_MEMORY) {
         config_errors_add(errors, "%s: cannot be read: %s; expected a configuration file", path,
                           rc == ERR_SYSTEM ? strerror(errno) : "it is larger than 64 MiB");
@@ -164,12 +175,18 @@ static int load(const char *path, char *const *environment, enum config_section 
 
 int config_load(const char *path, char *const *environment, struct config **out, struct config_errors *errors)
 {
-    return load(path, environment, CONFIG_SECTION_COUNT, out, errors);
+    return load(path, environment, &mode_whole, out, errors);
+}
+
+int config_load_anyway(const char *path, char *const *environment, struct config **out, struct config_errors *errors)
+{
+    *out = NULL;
+    return load(path, environment, &mode_anyway, out, errors);
 }
 
 int config_load_grpc(const char *path, char *const *environment, struct config **out, struct config_errors *errors)
 {
-    return load(path, environment, CONFIG_GRPC, out, errors);
+    return load(path, environment, &mode_grpc, out, errors);
 }
 
 /* ---- the end ---- */
@@ -212,6 +229,7 @@ void config_free(struct config **config)
     free(c->geoip_db);
     free(c->database_path);
     free(c->user);
+    config_origin_free(&c->origin);
     free(c);
     *config = NULL;
 }

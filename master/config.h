@@ -33,6 +33,8 @@ struct config_listener {
     unsigned route_count;
 };
 
+struct config_origin;
+
 /** An address of the admin API. */
 struct config_grpc_addr {
     char *text; /* as the file writes it */
@@ -84,6 +86,8 @@ struct config {
     /* [listener NAME], in the order of the file */
     struct config_listener *listeners;
     unsigned listener_count;
+
+    struct config_origin *origin; /* where all this was written; private to master/config_*.c */
 };
 
 /**
@@ -111,6 +115,13 @@ struct config_errors {
  */
 int config_load(const char *path, char *const *environment, struct config **out,
                 struct config_errors *errors) MUST_CHECK;
+
+/**
+ * For `check`, which goes on to what the configuration names even if some of its lines are wrong: as config_load(), but with
+ * ERR_INVALID too *out is a configuration, in which the wrong values are missing, or NULL if the file cannot be read.
+ */
+int config_load_anyway(const char *path, char *const *environment, struct config **out,
+                       struct config_errors *errors) MUST_CHECK;
 
 /**
  * For client commands, which need to know how to reach the server and nothing else: as config_load(), but only what concerns

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config_memory.h"
 #include "config_reader.h"
 #include "err.h"
 #include "shm_layout.h"
@@ -24,19 +25,6 @@ int config_builder_note(struct config_builder *b, const struct config_key *key, 
     b->entries[b->entry_count++] =
         (struct config_entry){.scope = b->scope, .key = key, .line = b->place.site.line, .text = copy};
     return 0;
-}
-
-const char *config_builder_keep_name(struct config_builder *b, struct bytes name)
-{
-    char *copy = config_copy(name);
-
-    if (copy == NULL || config_grow(&b->names, b->name_count, sizeof *b->names) != 0) {
-        free(copy);
-        b->is_out_of_memory = true;
-        return NULL;
-    }
-    b->names[b->name_count++] = copy;
-    return copy;
 }
 
 static void report_value(struct config_builder *b, const struct config_key *key, struct bytes text, const char *why)
@@ -211,8 +199,7 @@ static void on_pair(void *context, unsigned line, const char *name, const char *
         report_unknown_key(b, name);
         return;
     }
-    struct config_scope *scope = b->scope == 0 ? b->fixed : &b->listeners[b->scope - 1];
-    struct config_site *first = &scope->sites[config_schema_index(key)];
+    struct config_site *first = config_builder_site(b, key);
     if (key->kind == CONFIG_SCALAR && first->line != 0)
         config_problem_error(&b->problems, &b->place, "set twice, in line %u already; remove one of them", first->line);
     else if (first->line == 0)
@@ -238,6 +225,12 @@ void config_builder_read(struct config_builder *b, struct bytes text)
     config_reader_run(text, &events, b);
 }
 
+struct config_site *config_builder_site(struct config_builder *b, const struct config_key *key)
+{
+    struct config_site *sites = b->scope == 0 ? b->config->origin->fixed : b->listeners[b->scope - 1].sites;
+    return &sites[config_schema_index(key)];
+}
+
 struct config_place config_builder_find(const struct config_builder *b, enum config_section section, unsigned listener,
                                         const char *key)
 {
@@ -245,8 +238,8 @@ struct config_place config_builder_find(const struct config_builder *b, enum con
     bool is_listener = section == CONFIG_LISTENER;
 
     CHECK(row != NULL);
-    const struct config_scope *scope = is_listener ? &b->listeners[listener] : b->fixed;
-    return (struct config_place){.site = scope->sites[config_schema_index(row)],
+    const struct config_site *sites = is_listener ? b->listeners[listener].sites : b->config->origin->fixed;
+    return (struct config_place){.site = sites[config_schema_index(row)],
                                  .section = section,
                                  .listener = is_listener ? b->config->listeners[listener].name : NULL,
                                  .key = key};
@@ -276,8 +269,7 @@ int config_builder_init(struct config_builder *b, const char *path, enum config_
     *b = (struct config_builder){.problems = {.path = path, .only = only}};
     b->folder = folder_of(path);
     b->config = calloc(1, sizeof *b->config);
-    b->fixed = calloc(1, sizeof *b->fixed);
-    if (b->folder == NULL || b->config == NULL || b->fixed == NULL)
+    if (b->folder == NULL || b->config == NULL || (b->config->origin = config_origin_new(path)) == NULL)
         return ERR_NO_MEMORY;
     set_defaults(b, b->config, false);
     return 0;
@@ -289,11 +281,7 @@ void config_builder_fini(struct config_builder *b)
     config_problems_fini(&b->problems);
     for (unsigned i = 0; i < b->entry_count; i++)
         free(b->entries[i].text);
-    for (unsigned i = 0; i < b->name_count; i++)
-        free(b->names[i]);
-    free(b->names);
     free(b->entries);
     free(b->listeners);
-    free(b->fixed);
     free(b->folder);
 }

@@ -15,9 +15,9 @@
  * memory does.
  */
 
-/** The keys of a section that were set, and where; one for all fixed sections, one for each listener. */
+/** The keys of a listener that were set, and where. The fixed sections have theirs in config->origin. */
 struct config_scope {
-    unsigned section_line; /* listeners: of "[listener NAME]" */
+    unsigned section_line; /* of "[listener NAME]" */
     struct config_site
         sites[CONFIG_KEYS_MAX]; /* by config_schema_index(); the first one for keys that may be repeated */
 };
@@ -33,7 +33,6 @@ struct config_entry {
 struct config_builder {
     char *folder;                                 /* absolute, "" for the root; where relative paths begin */
     struct config *config;                        /* config_builder_take() */
-    struct config_scope *fixed;                   /* one */
     unsigned section_lines[CONFIG_SECTION_COUNT]; /* where a fixed section first begins; 0: nowhere */
     struct config_scope *listeners;               /* as many as config->listeners */
     struct config_place place;                    /* of the value at hand */
@@ -42,8 +41,6 @@ struct config_builder {
     struct config_problems problems;
     struct config_entry *entries;
     unsigned entry_count;
-    char **names; /* of environment variables, which sites point to */
-    unsigned name_count;
     bool is_out_of_memory;
 };
 
@@ -67,8 +64,8 @@ void config_builder_set(struct config_builder *b, const struct config_key *key, 
 /** Note an entry of the list at hand for the search for duplicates; 0 or ERR_NO_MEMORY. */
 int config_builder_note(struct config_builder *b, const struct config_key *key, const char *canonical) MUST_CHECK;
 
-/** A copy of a variable's name that lives as long as b; NULL without memory. */
-const char *config_builder_keep_name(struct config_builder *b, struct bytes name);
+/** Where the key at hand, of b->scope, was first set; all zero: it was not. */
+struct config_site *config_builder_site(struct config_builder *b, const struct config_key *key);
 
 /** Where a key of a fixed section (listener: CONFIG_LISTENER and its index) was set; site all zero: it was not. */
 struct config_place config_builder_find(const struct config_builder *b, enum config_section section, unsigned listener,

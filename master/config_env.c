@@ -88,7 +88,6 @@ static void report_unknown_key(struct config_builder *b, const struct target *ta
 static void set_key(struct config_builder *b, const struct target *target, const char *value)
 {
     bool is_listener = target->section == CONFIG_LISTENER;
-    struct config_scope *scope = is_listener ? &b->listeners[target->listener] : b->fixed;
 
     b->place.key = target->key->name;
     if (target->key->kind != CONFIG_SCALAR) {
@@ -97,7 +96,7 @@ static void set_key(struct config_builder *b, const struct target *target, const
         return;
     }
     b->scope = is_listener ? target->listener + 1 : 0;
-    scope->sites[config_schema_index(target->key)] = b->place.site;
+    *config_builder_site(b, target->key) = b->place.site;
     config_builder_set(b, target->key, is_listener ? (void *)&b->config->listeners[target->listener] : b->config,
                        value);
 }
@@ -128,9 +127,11 @@ void config_env_apply(struct config_builder *b, char *const *environment)
 
         if (len <= sizeof PREFIX - 1 || strncmp(*environment, PREFIX, sizeof PREFIX - 1) != 0)
             continue;
-        const char *name = config_builder_keep_name(b, bytes_of(*environment, len));
-        if (name == NULL)
+        const char *name = config_origin_keep_name(b->config->origin, bytes_of(*environment, len));
+        if (name == NULL) {
+            b->is_out_of_memory = true;
             return;
+        }
         apply_variable(b, name, equals + 1);
     }
 }

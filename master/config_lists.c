@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "config_builder.h"
+#include "config_memory.h"
 #include "err.h"
 #include "hostname.h"
 

@@ -7,16 +7,10 @@
 #include "bytes.h"
 #include "check.h"
 #include "config.h"
+#include "config_origin.h"
 #include "config_schema.h"
 
-/* What is wrong with a configuration, collected while it is read and handed over in the order of the file. Also the two helpers for
- * memory that all of master/config_*.c shares. */
-
-/** Where something is written. */
-struct config_site {
-    unsigned line;        /* 1 and up; 0: not in the file */
-    const char *variable; /* else the name of the environment's variable; NULL: nowhere */
-};
+/* What is wrong with a configuration, collected while it is read and handed over in the order of the file. */
 
 /** What a problem is about. */
 struct config_place {
@@ -54,17 +48,5 @@ void config_problems_fini(struct config_problems *p);
 
 /** A value in quotes for a message, unprintable bytes escaped, long ones cut. */
 void config_quote(struct bytes text, struct strbuf *out);
-
-/**
- * Make room for one more in an array that grows by doubling.
- *
- * @param array  a pointer to the array pointer, which may change
- * @param count  elements in use
- * @return 0 or ERR_NO_MEMORY: the array is as before
- */
-int config_grow(void *array, unsigned count, size_t element_bytes) MUST_CHECK;
-
-/** A new NUL-terminated copy, or NULL. */
-char *config_copy(struct bytes text);
 
 #endif

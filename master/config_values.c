@@ -9,6 +9,7 @@
 
 #include "config.h"
 #include "config_builder.h"
+#include "config_memory.h"
 #include "duration.h"
 #include "err.h"
 #include "shm_layout.h"

@@ -128,20 +128,21 @@ void hash_writer_replace(_Atomic uint64_t *slot, uint32_t tag, shm_off off)
 }
 
 /** Has the bucket of this slot an empty one? Then no search ever went on from it, and none needs to. */
-static bool bucket_has_empty(_Atomic uint64_t *slot)
+static bool bucket_has_empty(const struct hash_writer *w, struct tables *t, const _Atomic uint64_t *slot)
 {
-    _Atomic uint64_t *first = (_Atomic uint64_t *)((uintptr_t)slot / SHM_CACHE_LINE * SHM_CACHE_LINE);
+    const struct shm_hash_bucket *buckets = tables_at(t, w->ref.buckets);
+    const struct shm_hash_bucket *own = &buckets[(slot - buckets[0].slots) / SHM_HASH_BUCKET_SLOTS];
 
     for (unsigned k = 0; k < SHM_HASH_BUCKET_SLOTS; k++) {
-        if (atomic_load_explicit(&first[k], memory_order_relaxed) == SHM_HASH_EMPTY)
+        if (atomic_load_explicit(&own->slots[k], memory_order_relaxed) == SHM_HASH_EMPTY)
             return true;
     }
     return false;
 }
 
-void hash_writer_erase(struct hash_writer *w, _Atomic uint64_t *slot)
+void hash_writer_erase(struct hash_writer *w, struct tables *t, _Atomic uint64_t *slot)
 {
-    bool to_empty = bucket_has_empty(slot);
+    bool to_empty = bucket_has_empty(w, t, slot);
 
     CHECK(w->used > 0);
     w->used--;

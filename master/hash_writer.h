@@ -60,6 +60,6 @@ void hash_writer_insert(struct hash_writer *w, struct tables *t, uint32_t tag, s
 void hash_writer_replace(_Atomic uint64_t *slot, uint32_t tag, shm_off off);
 
 /** Take an entry out of sight. */
-void hash_writer_erase(struct hash_writer *w, _Atomic uint64_t *slot);
+void hash_writer_erase(struct hash_writer *w, struct tables *t, _Atomic uint64_t *slot);
 
 #endif

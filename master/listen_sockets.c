@@ -17,7 +17,7 @@
 #include "err.h"
 #include "log_event.h"
 
-#define PROBE_PAUSE_MS 10
+#define PROBE_PAUSE_NS 10000000L /* 10 ms */
 
 /** A socket option as a row: what every listening socket gets. */
 struct socket_option {
@@ -125,7 +125,7 @@ static int set_inherited_options(int fd)
 
 int listen_sockets_probe(const struct listen_addr *addr, unsigned wait_ms, struct strbuf *why)
 {
-    const struct timespec pause = {.tv_nsec = PROBE_PAUSE_MS * 1000000};
+    const struct timespec pause = {.tv_nsec = PROBE_PAUSE_NS};
     uint64_t deadline = clock_monotonic_ms() + wait_ms;
     int fd;
 

@@ -2,7 +2,6 @@
 
 #include "log_format.h"
 
-#include <inttypes.h>
 #include <time.h>
 
 #include "clock.h"
@@ -95,6 +94,25 @@ static void add_key(const struct syntax *syntax, const char *key, struct strbuf 
     strbuf_add(out, syntax->before_value);
 }
 
+/** Decimal, with zeros in front up to min_digits; printf was a third of the time that a line takes. */
+static void add_number(uint64_t value, size_t min_digits, struct strbuf *out)
+{
+    char digits[20]; /* UINT64_MAX */
+    size_t at = sizeof digits;
+
+    do
+        digits[--at] = (char)('0' + value % 10);
+    while ((value /= 10) > 0 || sizeof digits - at < min_digits);
+    strbuf_add_bytes(out, bytes_of(digits + at, sizeof digits - at));
+}
+
+static void add_signed(int64_t value, struct strbuf *out)
+{
+    if (value < 0)
+        strbuf_add_char(out, '-');
+    add_number(value < 0 ? 0 - (uint64_t)value : (uint64_t)value, 1, out);
+}
+
 static void add_endpoint(const struct syntax *syntax, const struct ip_endpoint *endpoint, struct strbuf *out)
 {
     char text[ADDRESS_TEXT_MAX];
@@ -108,8 +126,8 @@ static void add_value(const struct syntax *syntax, const struct log_field *field
 {
     switch (field->type) {
     case LOG_VALUE_STR: add_string(syntax, field->str, out); break;
-    case LOG_VALUE_U64: strbuf_addf(out, "%" PRIu64, field->u64); break;
-    case LOG_VALUE_I64: strbuf_addf(out, "%" PRId64, (int64_t)field->u64); break;
+    case LOG_VALUE_U64: add_number(field->u64, 1, out); break;
+    case LOG_VALUE_I64: add_signed((int64_t)field->u64, out); break;
     case LOG_VALUE_BOOL: strbuf_add(out, field->u64 != 0 ? "true" : "false"); break;
     case LOG_VALUE_ENDPOINT: add_endpoint(syntax, &field->endpoint, out); break;
     }
@@ -122,8 +140,17 @@ static void format_time(uint64_t time_ms, struct strbuf *out)
     struct tm tm = {0};
 
     gmtime_r(&seconds, &tm); /* cannot fail: log_record_open() lets no time beyond the year 9999 pass */
-    strbuf_addf(out, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-                tm.tm_min, tm.tm_sec, (unsigned)(time_ms % 1000));
+    const struct {
+        int value;
+        unsigned digits;
+        char behind;
+    } parts[] = {{tm.tm_year + 1900, 4, '-'},    {tm.tm_mon + 1, 2, '-'}, {tm.tm_mday, 2, 'T'},
+                 {tm.tm_hour, 2, ':'},           {tm.tm_min, 2, ':'},     {tm.tm_sec, 2, '.'},
+                 {(int)(time_ms % 1000), 3, 'Z'}};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        add_number((uint64_t)parts[i].value, parts[i].digits, out);
+        strbuf_add_char(out, parts[i].behind);
+    }
 }
 
 static void add_head(const struct syntax *syntax, const struct log_record_reader *r, struct strbuf *out)

@@ -72,12 +72,14 @@ size_t retire_queue_reclaim(struct retire_queue *q, uint64_t min_pinned_epoch)
 {
     size_t freed = 0;
 
-    for (; q->count > 0 && q->ring[q->first].epoch < min_pinned_epoch; freed++) {
-        struct retired item = q->ring[q->first];
+    while (q->count > 0 && q->ring[q->first].epoch < min_pinned_epoch && freed < RETIRE_BATCH) {
+        struct retired *item = &q->ring[q->first];
+        freed++;
+        if (!item->free_fn(item))
+            break;
+        q->waiting_bytes -= item->size;
         q->first = (q->first + 1) & (q->capacity - 1);
         q->count--;
-        q->waiting_bytes -= item.size;
-        item.free_fn(item.owner, item.off, item.size);
     }
     return freed;
 }

@@ -1,22 +1,33 @@
 #ifndef RETIRE_QUEUE_H
 #define RETIRE_QUEUE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "check.h"
 #include "shm_layout.h"
 
-/** What is done with a record when no reader can hold it any more. Cannot fail; must not retire anything itself. */
-typedef void (*retired_free_fn)(void *owner, shm_off off, uint64_t size);
+struct retired;
+
+/**
+ * What is done with a record when no reader can hold it any more. Cannot fail; must not retire anything itself.
+ *
+ * @return true when all is done; false to be called again with the same item at the next reclaiming, for those that take long
+ */
+typedef bool (*retired_free_fn)(struct retired *item);
 
 struct retired {
     uint64_t epoch; /* while it was unpublished; readers that pinned more cannot have found it */
     shm_off off;
     uint64_t size;
+    uint64_t progress; /* free_fn's own, 0 at first */
     retired_free_fn free_fn;
     void *owner;
 };
+
+/** At most so many records are freed in one go, so that the caller's event loop turns meanwhile. */
+#define RETIRE_BATCH 8192
 
 /**
  * Records that were unpublished and wait for their last reader, oldest first. Places are reserved while a change is prepared, so
@@ -43,7 +54,11 @@ void retire_queue_unreserve(struct retire_queue *q, size_t places);
 /** Uses a reserved place; epochs never go down. */
 void retire_queue_push(struct retire_queue *q, struct retired item);
 
-/** Free everything with an epoch below min_pinned_epoch (UINT64_MAX: nobody is pinned). Returns how many. */
+/**
+ * Free what has an epoch below min_pinned_epoch (UINT64_MAX: nobody is pinned), up to RETIRE_BATCH records or one that takes long.
+ *
+ * @return how many were freed, one begun counted as one; 0: there is nothing that could be
+ */
 size_t retire_queue_reclaim(struct retire_queue *q, uint64_t min_pinned_epoch);
 
 #endif

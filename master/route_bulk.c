@@ -12,29 +12,33 @@ struct route_bulk {
 };
 
 #define DEPTHS_BYTES   (SHM_LISTENERS_MAX * sizeof(struct shm_route_depths))
-#define RETIRED_PLACES 2 /* the old array with its records, the old depths */
+#define RETIRED_PLACES 2    /* the old array with its records, the old depths */
+#define SLICE_BUCKETS  2048 /* of a table of a million routes: some 8,000 records */
 
-/** Call fn for each record of an array that nobody changes any more. */
-static void each_record(struct route_writer *w, const struct shm_hash_bucket *buckets, uint64_t bucket_count,
-                        retired_free_fn fn)
+/** Free the records of a bucket that nobody reads or changes any more. */
+static void free_bucket(struct route_writer *w, const struct shm_hash_bucket *bucket)
 {
-    for (uint64_t i = 0; i < bucket_count * SHM_HASH_BUCKET_SLOTS; i++) {
-        uint64_t slot = atomic_load_explicit(&buckets[i / SHM_HASH_BUCKET_SLOTS].slots[i % SHM_HASH_BUCKET_SLOTS],
-                                             memory_order_relaxed);
-        if (!shm_hash_slot_has_record(slot))
-            continue;
-        shm_off record = (shm_off)(uint32_t)slot * 8;
-        fn(w, record, route_record_bytes(tables_at(w->tables, record)));
+    for (unsigned k = 0; k < SHM_HASH_BUCKET_SLOTS; k++) {
+        uint64_t slot = atomic_load_explicit(&bucket->slots[k], memory_order_relaxed);
+        if (shm_hash_slot_has_record(slot))
+            route_record_free(w, (shm_off)(uint32_t)slot * 8);
     }
 }
 
-/** A whole table that nobody can read any more: its records, then its array. */
-static void free_table(void *writer, shm_off array, uint64_t bytes)
+/** A whole table that nobody can read any more: its records, a slice at a time, then its array. */
+static bool free_table(struct retired *item)
 {
-    struct route_writer *w = writer;
+    struct route_writer *w = item->owner;
+    const struct shm_hash_bucket *buckets = tables_at(w->tables, item->off);
+    uint64_t count = item->size / sizeof *buckets;
+    uint64_t end = item->progress + SLICE_BUCKETS < count ? item->progress + SLICE_BUCKETS : count;
 
-    each_record(w, tables_at(w->tables, array), bytes / sizeof(struct shm_hash_bucket), route_record_free);
-    tables_free_now(w->tables, array, bytes);
+    for (; item->progress < end; item->progress++)
+        free_bucket(w, &buckets[item->progress]);
+    if (end < count)
+        return false;
+    tables_free_now(w->tables, item->off, item->size);
+    return true;
 }
 
 static int allocate(struct route_writer *w, uint64_t expected, struct route_bulk *bulk)
@@ -112,7 +116,7 @@ int route_bulk_add(struct route_bulk *bulk, uint16_t listener, const struct host
     }
     shm_off old = route_set_put(bulk->set, w->tables, &key, record);
     if (old != 0) /* never visible */
-        route_record_free(w, old, route_record_bytes(tables_at(w->tables, old)));
+        route_record_free(w, old);
     return 0;
 }
 
@@ -149,7 +153,10 @@ void route_bulk_abort(struct route_bulk **bulk)
     struct route_writer *w = (*bulk)->writer;
     struct route_set *set = (*bulk)->set;
 
-    free_table(w, set->hash.ref.buckets, hash_writer_bytes(&set->hash.ref));
+    struct retired table = {
+        .off = set->hash.ref.buckets, .size = hash_writer_bytes(&set->hash.ref), .owner = w, .free_fn = free_table};
+    while (!free_table(&table))
+        continue;
     tables_free_now(w->tables, set->depths, DEPTHS_BYTES);
     tables_root_abort(w->tables, (*bulk)->root);
     tables_retire_unreserve(w->tables, RETIRED_PLACES);

@@ -127,7 +127,7 @@ shm_off route_set_remove(struct route_set *set, struct tables *t, const struct r
 
     if (old == 0)
         return 0;
-    hash_writer_erase(&set->hash, slot);
+    hash_writer_erase(&set->hash, t, slot);
     tables_step("route_erased");
     count_down(set, t, key);
     return old;

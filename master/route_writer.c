@@ -35,13 +35,19 @@ void route_writer_free(struct route_writer **writer)
     free(w);
 }
 
-void route_record_free(void *writer, shm_off record, uint64_t bytes)
+void route_record_free(struct route_writer *w, shm_off record)
 {
-    struct route_writer *w = writer;
-    uint32_t backend = ((const struct shm_route *)tables_at(w->tables, record))->backend;
+    const struct shm_route *route = tables_at(w->tables, record);
+    uint32_t backend = route->backend;
 
-    tables_free_now(w->tables, record, bytes);
+    tables_free_now(w->tables, record, route_record_bytes(route));
     backend_set_release(w->backends, backend);
+}
+
+static bool free_retired_record(struct retired *item)
+{
+    route_record_free(item->owner, item->off);
+    return true;
 }
 
 /** Show a newly built array of the same routes in place of the one in force. */
@@ -164,7 +170,7 @@ bool route_change_publish(struct route_change *change)
     else
         old = route_set_put(w->live, w->tables, &key, change->record);
     if (old != 0)
-        tables_retire(w->tables, old, route_record_bytes(tables_at(w->tables, old)), route_record_free, w);
+        tables_retire(w->tables, old, route_record_bytes(tables_at(w->tables, old)), free_retired_record, w);
     else
         tables_retire_unreserve(w->tables, 1);
     tables_change_end(w->tables);
@@ -178,7 +184,7 @@ void route_change_abort(struct route_change *change)
     struct route_writer *w = finish_change(change);
     tables_retire_unreserve(w->tables, 1);
     if (change->record != 0)
-        route_record_free(w, change->record, route_record_bytes(tables_at(w->tables, change->record)));
+        route_record_free(w, change->record);
 }
 
 int route_put(struct route_writer *w, uint16_t listener, const struct host_pattern *pattern,

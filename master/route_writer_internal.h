@@ -14,7 +14,7 @@ struct route_writer {
     uint32_t prepared;      /* changes between their halves */
 };
 
-/** Free a record and its reference to the backend: at once if it was never visible, else as retired_free_fn of the writer. */
-void route_record_free(void *writer, shm_off record, uint64_t bytes);
+/** Free a record that no reader can hold, and its reference to the backend. */
+void route_record_free(struct route_writer *w, shm_off record);
 
 #endif

@@ -12,7 +12,7 @@
 #include "err.h"
 
 #define SLAB_PAGES 8u
-#define SLAB_BYTES (SLAB_PAGES * SHM_PAGE)
+#define SLAB_BYTES ((uint64_t)SLAB_PAGES * SHM_PAGE)
 #define SLAB_NONE  UINT16_MAX
 
 _Static_assert(SLAB_BYTES / 8 < SLAB_NONE, "places in a slab fit 16 bits");
@@ -116,10 +116,10 @@ static shm_off take_record(struct shm_arena *a, uint32_t page)
     shm_off off = 0;
 
     if (slab->free_head != SLAB_NONE) {
-        off = base + slab->free_head * 8u;
+        off = base + (shm_off)slab->free_head * 8;
         slab->free_head = *(const uint16_t *)shm_arena_at(a, off);
     } else {
-        off = base + slab->fresh * 8u;
+        off = base + (shm_off)slab->fresh * 8;
         slab->fresh = (uint16_t)(slab->fresh + class_bytes(slab->size_class) / 8);
     }
     slab->used++;

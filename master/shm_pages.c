@@ -22,6 +22,7 @@ int shm_pages_init(struct shm_pages *p, const char *name, uint64_t segment_bytes
 {
     int rc = 0;
 
+    CHECK(segment_bytes <= SHM_SEGMENT_BYTES_MAX);
     *p = (struct shm_pages){0};
     if ((rc = shm_segment_init(&p->segment, name, segment_bytes)) != 0)
         return rc;

@@ -7,6 +7,7 @@
 
 #define SHM_SEGMENT_BYTES     (16ull << 30)  /* address space asked for; memory is taken only where it is committed */
 #define SHM_SEGMENT_BYTES_MIN (256ull << 20) /* less than this is not worth starting with */
+#define SHM_SEGMENT_BYTES_MAX (32ull << 30)  /* what an offset / 8 of 32 bits reaches (shm_layout.h) */
 #define SHM_PAGE              4096u
 
 /**

@@ -154,7 +154,7 @@ uint16_t state_listener_id(const struct state *state, const struct listen_addr *
         if (listen_addr_equal(&state->listeners[id].addr, addr))
             return (uint16_t)id;
     }
-    CHECK(!"a listener that was never loaded");
+    CHECK(false && "a listener that was never loaded");
     return 0;
 }
 

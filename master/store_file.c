@@ -51,15 +51,13 @@ int store_path_set(const char *path, char out[STORE_PATH_MAX + 1], struct strbuf
 static int check_folder(const char *path, struct strbuf *why)
 {
     char folder[STORE_PATH_MAX + 1];
-    const char *slash = strrchr(path, '/');
-    size_t len = (size_t)(slash - path);
+    size_t len = (size_t)(strrchr(path, '/') + 1 - path);
 
-    memcpy(folder, path, len);
+    memcpy(folder, path, len); /* with its slash: a file in the place of the folder is then told as such */
     folder[len] = '\0';
-    if (faccessat(AT_FDCWD, len == 0 ? "/" : folder, W_OK | X_OK, AT_EACCESS) == 0)
+    if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) == 0)
         return 0;
-    strbuf_addf(why, "database %s: folder %s must exist and be writable: %s", path, len == 0 ? "/" : folder,
-                strerror(errno));
+    strbuf_addf(why, "database %s: folder %s must exist and be writable: %s", path, folder, strerror(errno));
     return ERR_SYSTEM;
 }
 

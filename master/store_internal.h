@@ -69,6 +69,9 @@ int store_migrate(sqlite3 *db, const char *path, const struct store_migration *l
 /** store_migrate() with the program's own list. */
 int store_schema_upgrade(sqlite3 *db, const char *path, struct strbuf *why) MUST_CHECK;
 
+/** ERR_CORRUPT unless every table and index of a fresh database is in db, made by the same text. Others there may be. */
+int store_schema_compare(sqlite3 *db, const char *path, struct strbuf *why) MUST_CHECK;
+
 enum store_stmt {
     STMT_BEGIN,
     STMT_COMMIT,
@@ -89,7 +92,7 @@ enum store_stmt {
     STMT_COUNT
 };
 
-/** Compile all statements. That this works is also the proof that the tables are what they should be. */
+/** Compile all statements; a result code of SQLite. */
 int store_prepare(sqlite3 *db, sqlite3_stmt *stmts[STMT_COUNT]) MUST_CHECK;
 void store_finalize(sqlite3_stmt *stmts[STMT_COUNT]);
 

@@ -131,18 +131,6 @@ static int quick_check(sqlite3 *db, const char *path, struct strbuf *why)
     return rc;
 }
 
-/* Do the tables hold what this version works with? */
-static int check_tables(sqlite3 *db, const char *path, struct strbuf *why)
-{
-    sqlite3_stmt *stmts[STMT_COUNT] = {NULL};
-    int rc = 0;
-
-    if (store_prepare(db, stmts) != SQLITE_OK)
-        rc = store_sql_error(db, path, "cannot be used", why);
-    store_finalize(stmts);
-    return rc;
-}
-
 static int verify(sqlite3 *db, const char *path, struct strbuf *why)
 {
     int64_t application_id = 0, version = 0, objects = 0;
@@ -154,7 +142,7 @@ static int verify(sqlite3 *db, const char *path, struct strbuf *why)
         (rc = store_file_judge(path, (uint32_t)application_id, (uint32_t)version, objects, why)) != 0 ||
         (rc = quick_check(db, path, why)) != 0)
         return rc;
-    return version == store_schema_version() ? check_tables(db, path, why) : 0;
+    return version == store_schema_version() ? store_schema_compare(db, path, why) : 0;
 }
 
 /* Look at the contents without changing anything. ERR_IN_USE: another program has the file open together with its -wal. */
@@ -237,7 +225,9 @@ static int open_for_work(struct store *store, struct strbuf *why)
         (rc = store_schema_upgrade(store->db, path, why)) != 0 || (rc = enter_wal(store->db, path, why)) != 0)
         return rc;
     if (store_prepare(store->db, store->stmts) != SQLITE_OK ||
-        sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL) != SQLITE_OK)
+        sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL) != SQLITE_OK ||
+        sqlite3_exec(store->db, "SELECT 1 FROM seeding", NULL, NULL, NULL) !=
+            SQLITE_OK) /* makes the -wal and -shm now */
         return store_sql_error(store->db, path, "cannot be used", why);
     sqlite3_busy_timeout(store->db, BUSY_TIMEOUT_MS);
     return 0;

@@ -121,6 +121,57 @@ int store_schema_upgrade(sqlite3 *db, const char *path, struct strbuf *why)
     return store_migrate(db, path, migrations, MIGRATION_COUNT, why);
 }
 
+static int compare_object(sqlite3_stmt *look_up, sqlite3_stmt *expected, bool *equal_out)
+{
+    int rc;
+
+    if ((rc = sqlite3_bind_value(look_up, 1, sqlite3_column_value(expected, 0))) != SQLITE_OK ||
+        (rc = sqlite3_bind_value(look_up, 2, sqlite3_column_value(expected, 1))) != SQLITE_OK)
+        return rc;
+    rc = sqlite3_step(look_up);
+    *equal_out = rc == SQLITE_ROW;
+    sqlite3_reset(look_up);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/* Every table and index that fresh has must be in db, made by the same text. */
+static int compare_schema(sqlite3 *db, sqlite3 *fresh, const char *path, struct strbuf *why)
+{
+    sqlite3_stmt *expected = NULL, *look_up = NULL;
+    int result, rc = 0;
+    bool is_equal = true;
+
+    if ((result = sqlite3_prepare_v2(fresh, "SELECT name, sql FROM sqlite_schema", -1, &expected, NULL)) == SQLITE_OK)
+        result =
+            sqlite3_prepare_v2(db, "SELECT 1 FROM sqlite_schema WHERE name = ?1 AND sql IS ?2", -1, &look_up, NULL);
+    while (result == SQLITE_OK && is_equal && (result = sqlite3_step(expected)) == SQLITE_ROW)
+        result = compare_object(look_up, expected, &is_equal);
+    if (!is_equal) {
+        strbuf_addf(why, "database %s: damaged (%s is not as this version makes it); restore a snapshot", path,
+                    (const char *)sqlite3_column_text(expected, 0));
+        rc = ERR_CORRUPT;
+    } else if (result != SQLITE_DONE) {
+        rc = store_sql_error(sqlite3_errcode(fresh) == result ? fresh : db, path, "cannot be checked", why);
+    }
+    sqlite3_finalize(expected);
+    sqlite3_finalize(look_up);
+    return rc;
+}
+
+int store_schema_compare(sqlite3 *db, const char *path, struct strbuf *why)
+{
+    sqlite3 *fresh = NULL;
+    int rc;
+
+    if (sqlite3_open_v2(":memory:", &fresh, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
+        SQLITE_OK)
+        rc = store_sql_error(fresh, path, "cannot be checked", why);
+    else if ((rc = store_schema_upgrade(fresh, path, why)) == 0)
+        rc = compare_schema(db, fresh, path, why);
+    sqlite3_close(fresh);
+    return rc;
+}
+
 int store_prepare(sqlite3 *db, sqlite3_stmt *stmts[STMT_COUNT])
 {
     for (int i = 0; i < STMT_COUNT; i++) {

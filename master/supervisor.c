@@ -167,12 +167,6 @@ pid_t supervisor_worker_pid(const struct supervisor *sup, unsigned slot, const c
     return sup->slots[slot].pid;
 }
 
-struct log_ring_reader *supervisor_log_ring(struct supervisor *sup, unsigned slot)
-{
-    CHECK(slot < SHM_WORKERS_MAX);
-    return sup->slots[slot].log_fd >= 0 ? &sup->slots[slot].log_ring : NULL;
-}
-
 static void supervisor_dump_listener(const struct listener_record *record, struct strbuf *out)
 {
     unsigned sockets = 0;

@@ -11,7 +11,6 @@
 #include "strbuf.h"
 
 struct ev_loop;
-struct log_ring_reader;
 struct stats_segment;
 struct supervisor;
 
@@ -46,9 +45,11 @@ struct supervisor_callbacks {
     void (*on_all_gone)(void *context);
     /** A worker is gone, for whatever reason; status as of waitpid(2). Its log ring and its counts have been taken care of. */
     void (*on_worker_died)(void *context, unsigned slot, pid_t pid, int status);
-    /** A worker is gone: read what is left in its ring before its successor writes to it. (Draining it while it runs is up to the
-     *  server: supervisor_log_ring().) */
-    void (*on_log_drain)(void *context, unsigned slot, struct log_ring_reader *ring);
+    /** A slot is used for the first time: its log ring is to be made in this mapping (log_ring.h), which stays as long as the
+     *  supervisor lives. Its first worker is started right after. */
+    void (*on_log_ring)(void *context, unsigned slot, void *mapping, uint64_t bytes);
+    /** A worker is gone: read what is left in its ring before its successor writes to it. */
+    void (*on_log_drain)(void *context, unsigned slot);
     /** All workers gave up a removed listener; its id and address are free again. */
     void (*on_listener_removed)(void *context, unsigned id);
     void *context;
@@ -125,9 +126,6 @@ unsigned supervisor_worker_count(const struct supervisor *sup);
 
 /** The worker in a slot: its pid, 0 if there is none; *state_out (may be NULL) gets its state's word, static. */
 pid_t supervisor_worker_pid(const struct supervisor *sup, unsigned slot, const char **state_out);
-
-/** The master's end of a slot's log ring; NULL if no worker ever ran there. Valid as long as the supervisor lives. */
-struct log_ring_reader *supervisor_log_ring(struct supervisor *sup, unsigned slot);
 
 /** Several lines: the state of the whole, every slot in use, every listener. */
 void supervisor_dump(const struct supervisor *sup, struct strbuf *out);

@@ -113,12 +113,25 @@ static int slot_spawn(struct supervisor *sup, struct worker_slot *slot, int cont
     return worker_spawn(&spec, pid_out);
 }
 
+static int slot_make_log_ring(struct supervisor *sup, struct worker_slot *slot)
+{
+    int rc;
+
+    if (slot->log_fd >= 0)
+        return 0;
+    if ((rc = worker_slot_make_log_ring(slot, sup->options.log_ring_bytes)) != 0)
+        return rc;
+    if (sup->callbacks.on_log_ring != NULL)
+        sup->callbacks.on_log_ring(sup->callbacks.context, slot->index, slot->log_mapping, slot->log_bytes);
+    return 0;
+}
+
 /* A process and a channel to it, or neither. */
 static int slot_make_worker(struct supervisor *sup, struct worker_slot *slot)
 {
     int pair[2];
     pid_t pid;
-    int rc = worker_slot_make_log_ring(slot, sup->options.log_ring_bytes);
+    int rc = slot_make_log_ring(sup, slot);
 
     if (rc != 0)
         return rc;
@@ -222,8 +235,7 @@ static void slot_on_death(struct supervisor *sup, struct worker_slot *slot, int 
 
     worker_slot_end(slot, is_wanted ? SLOT_DEAD : SLOT_EMPTY);
     if (sup->callbacks.on_log_drain != NULL)
-        sup->callbacks.on_log_drain(sup->callbacks.context, slot->index, &slot->log_ring);
-    log_ring_recover(&slot->log_ring);
+        sup->callbacks.on_log_drain(sup->callbacks.context, slot->index);
     stats_segment_clear_slot(sup->options.stats, slot->index);
     log_death(slot, pid, status, was_expected);
     if (!was_expected)

@@ -17,11 +17,12 @@
 
 tables_step_fn tables_on_step;
 
-static void free_memory(void *owner, shm_off off, uint64_t size)
+static bool free_memory(struct retired *item)
 {
-    struct tables *t = owner;
+    struct tables *t = item->owner;
 
-    shm_arena_free(&t->arena, off, size);
+    shm_arena_free(&t->arena, item->off, item->size);
+    return true;
 }
 
 static uint64_t backend_words_bytes(uint64_t segment_bytes)
@@ -66,10 +67,10 @@ static int write_first_root(struct tables *t, uint64_t words_bytes)
 int tables_new(const struct tables_options *options, struct tables **out)
 {
     struct tables *t = calloc(1, sizeof *t);
-    int rc = t != NULL ? 0 : ERR_NO_MEMORY;
+    int rc = 0;
 
-    if (rc != 0)
-        return rc;
+    if (t == NULL)
+        return ERR_NO_MEMORY;
     /* The reserved front depends on how much address space there is, so it is asked for in two steps. */
     if ((rc = shm_arena_init(&t->arena, options->segment_bytes, SHM_ARENA)) != 0) {
         free(t);
@@ -141,11 +142,18 @@ size_t tables_reclaim(struct tables *t)
     return retire_queue_reclaim(&t->retired, least);
 }
 
+int tables_alloc_only(struct tables *t, uint64_t size, shm_off *off_out)
+{
+    return shm_arena_alloc(&t->arena, size, off_out);
+}
+
 int tables_alloc(struct tables *t, uint64_t size, shm_off *off_out)
 {
-    if (shm_arena_alloc(&t->arena, size, off_out) == 0)
-        return 0;
-    return tables_reclaim(t) > 0 ? shm_arena_alloc(&t->arena, size, off_out) : ERR_NO_MEMORY;
+    do {
+        if (shm_arena_alloc(&t->arena, size, off_out) == 0)
+            return 0;
+    } while (tables_reclaim(t) > 0);
+    return ERR_NO_MEMORY;
 }
 
 void tables_free_now(struct tables *t, shm_off off, uint64_t size)

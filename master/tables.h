@@ -40,9 +40,9 @@ struct tables {
     struct retire_queue retired;
     struct shm_stats *stats;
     unsigned worker_slots;
-    bool is_changing;            /* between begin and end */
-    _Atomic uint64_t own_pin;    /* of view */
-    struct table_view view;      /* for look-ups in this process, with the code that workers use */
+    bool is_changing;         /* between begin and end */
+    _Atomic uint64_t own_pin; /* of view */
+    struct table_view view;   /* for look-ups in this process, with the code that workers use */
 };
 
 /** Make the segment with empty tables, generation 1. 0, ERR_NO_MEMORY, or ERR_SYSTEM with errno. */
@@ -60,11 +60,16 @@ void tables_set_worker_slots(struct tables *t, unsigned worker_slots);
 /** The worker of a slot is dead: whatever it had pinned is free. */
 void tables_clear_pin(struct tables *t, unsigned worker_slot);
 
-/** Free what no reader can hold any more. Returns how many records that were. */
+/**
+ * Free what no reader can hold any more, for a few milliseconds at most. Returns how many records that were; 0: nothing is left
+ * to be freed now.
+ */
 size_t tables_reclaim(struct tables *t);
 
 /** Memory of the segment, as shm_arena_alloc(); reclaims before it gives up. */
 int tables_alloc(struct tables *t, uint64_t size, shm_off *off_out) MUST_CHECK;
+/** The same without reclaiming: nothing else happens. */
+int tables_alloc_only(struct tables *t, uint64_t size, shm_off *off_out) MUST_CHECK;
 /** Free what was never published; what was is retired. */
 void tables_free_now(struct tables *t, shm_off off, uint64_t size);
 
@@ -84,8 +89,8 @@ int tables_retire_reserve(struct tables *t, size_t places) MUST_CHECK;
 void tables_retire_unreserve(struct tables *t, size_t places);
 
 /**
- * Between begin and end, after the store that unpublished it: free_fn(owner, off, size) is called once no reader can hold it.
- * free_fn NULL: the memory is freed and that is all. Uses a reserved place.
+ * Between begin and end, after the store that unpublished it: free_fn is called once no reader can hold it. free_fn NULL: the
+ * memory is freed and that is all. Uses a reserved place.
  */
 void tables_retire(struct tables *t, shm_off off, uint64_t size, retired_free_fn free_fn, void *owner);
 

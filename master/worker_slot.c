@@ -47,7 +47,6 @@ int worker_slot_make_log_ring(struct worker_slot *slot, uint64_t ring_bytes)
     slot->log_fd = fd;
     slot->log_bytes = bytes;
     slot->log_mapping = mapping;
-    log_ring_reader_init(&slot->log_ring, mapping, bytes);
     return 0;
 }
 

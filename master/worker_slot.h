@@ -50,10 +50,9 @@ struct worker_slot {
     unsigned state_looks;   /* since the state began */
     unsigned down_looks;    /* since the control socket was closed */
     unsigned closing_looks; /* SLOT_DRAINING: how many it may take */
-    int log_fd;             /* -1 until the slot is used first; then it stays, as the next three */
+    int log_fd;             /* -1 until the slot is used first; then it stays, as the next two */
     void *log_mapping;
     uint64_t log_bytes;
-    struct log_ring_reader log_ring;
 };
 
 void worker_slot_init(struct worker_slot *slot, struct supervisor *supervisor, unsigned index);
@@ -62,7 +61,7 @@ void worker_slot_init(struct worker_slot *slot, struct supervisor *supervisor, u
 void worker_slot_fini(struct worker_slot *slot);
 
 /**
- * Make the slot's log ring, unless it has one.
+ * Make the memory of the slot's log ring, unless it has some.
  *
  * @param ring_bytes  as log_ring_segment_bytes() takes them
  * @return 0; as shared_file_make()

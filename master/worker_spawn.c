@@ -68,7 +68,7 @@ static void plan_init(struct spawn_plan *plan, const struct worker_spawn *spec, 
     static char subcommand[] = HANDOVER_SUBCOMMAND;
 
     *plan = (struct spawn_plan){.binary_fd = spec->binary_fd, .report_fd = report_fd};
-    plan->fds[HANDOVER_FD_CONTROL - HANDOVER_FD_CONTROL] = spec->control_fd;
+    plan->fds[0] = spec->control_fd;
     plan->fds[HANDOVER_FD_TABLES - HANDOVER_FD_CONTROL] = spec->tables_fd;
     plan->fds[HANDOVER_FD_STATS - HANDOVER_FD_CONTROL] = spec->stats_fd;
     plan->fds[HANDOVER_FD_LOG - HANDOVER_FD_CONTROL] = spec->log_fd;

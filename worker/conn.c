@@ -30,9 +30,11 @@ static struct wants want_front_read(const struct conn *c)
     return (struct wants){.front = EV_READ};
 }
 
-static struct wants want_back_write(const struct conn *c)
+static struct wants want_connected(const struct conn *c)
 {
-    return (struct wants){.back = c->setup->retry_on_tick ? 0 : EV_WRITE};
+    bool has_room = !c->front.is_read_done && c->setup->len < CONN_READ_AHEAD_MAX;
+
+    return (struct wants){.front = has_room ? EV_READ : 0, .back = c->setup->retry_on_tick ? 0 : EV_WRITE};
 }
 
 static int side_wants(const struct conn_side *side, const struct conn_side *other)
@@ -119,7 +121,7 @@ struct step_row {
 static const struct step_row steps[CONN_STEP_COUNT] = {
     [CONN_STEP_PROXY] = {"proxy", conn_step_proxy, want_front_read, deadline_hello, close_proxy_late},
     [CONN_STEP_HELLO] = {"hello", conn_step_hello, want_front_read, deadline_hello, close_hello_late},
-    [CONN_STEP_CONNECT] = {"connect", conn_step_connect, want_back_write, conn_connect_deadline, conn_run},
+    [CONN_STEP_CONNECT] = {"connect", conn_step_connect, want_connected, conn_connect_deadline, conn_run},
     [CONN_STEP_RELAY] = {"relay", conn_step_relay, want_relay, deadline_relay, close_idle},
     [CONN_STEP_FLUSH] = {"flush", conn_step_flush, want_flush, deadline_flush, conn_run},
     [CONN_STEP_LINGER] = {"linger", conn_step_linger, want_front_read, deadline_linger, close_no_route},
@@ -307,7 +309,7 @@ static enum conn_next choose_first_step(struct conn *c)
         return conn_enter(c, CONN_STEP_PROXY);
     case PROXY_MODE_MIXED: return conn_enter(c, is_trusted(l, &c->client.addr) ? CONN_STEP_PROXY : CONN_STEP_HELLO);
     }
-    CHECK(!"a proxy_mode that is none");
+    CHECK(false && "a proxy_mode that is none");
     return CONN_DONE;
 }
 
@@ -348,16 +350,6 @@ void conn_side_close(struct conn *c, struct conn_side *side)
                          sizeof reset); /* fails only for a peer that is gone */
     close(side->io.fd);
     side->io.fd = -1;
-}
-
-void conn_setup_free(struct conn *c)
-{
-    if (c->setup == NULL)
-        return;
-    if (c->setup->own_bytes != NULL)
-        free(c->setup->own_bytes - CONN_HEADROOM);
-    pool_free(&conn_worker(c)->setups, c->setup);
-    c->setup = NULL;
 }
 
 /** Does a connection that ends for this reason send RST? All do that never got what they asked for. */

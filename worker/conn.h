@@ -102,6 +102,9 @@ struct conn {
 /** Room before own_bytes, as before worker_io(): a PROXY header is written in front of the hello and both go out in one send. */
 #define CONN_HEADROOM 64
 
+/** While a backend is being connected, the client's socket is read up to so many bytes: that is how its reset is noticed. */
+#define CONN_READ_AHEAD_MAX 65536
+
 /**
  * Take over an accepted socket: count it, decide whether it may enter, and run it as far as it goes now. Takes ownership of fd, on
  * failure too.
@@ -156,6 +159,12 @@ void conn_setup_free(struct conn *c);
 
 /** Move the bytes that were read into memory of the connection's own, so that they survive this callback. False: no memory. */
 bool conn_setup_keep(struct conn_setup *s);
+
+/** Room behind bytes that are kept: returns how many more fit at bytes + len, at least one; 0: no memory. May move the bytes. */
+size_t conn_setup_grow(struct conn_setup *s);
+
+/** Take n bytes off the front of what was read. */
+void conn_setup_consume(struct conn_setup *s, uint32_t n);
 
 /**
  * When the connect attempt at hand is given up, as a tick: what is left of connect_timeout is shared evenly by the addresses that

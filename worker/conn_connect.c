@@ -194,6 +194,27 @@ static enum conn_next begin_attempt(struct conn *c)
     return error != 0 ? try_next_or_end(c, failure_of(error), error) : CONN_NEXT;
 }
 
+/** The client goes on sending, ends or resets while its backend is being connected. */
+static enum conn_next read_ahead(struct conn *c)
+{
+    struct conn_setup *s = c->setup;
+    size_t room = conn_setup_keep(s) ? conn_setup_grow(s) : 0;
+
+    c->front.ready = 0;
+    if (room == 0)
+        return conn_end(c, CLOSE_NO_MEMORY);
+    ssize_t n = recv(c->front.io.fd, s->bytes + s->len, room, 0);
+    if (n > 0) {
+        conn_count_in(c, (size_t)n);
+        s->len += (uint32_t)n;
+    } else if (n == 0) {
+        c->front.is_read_done = true; /* passed on once the backend is there */
+    } else if (errno != EAGAIN && errno != EINTR) {
+        return conn_end(c, CLOSE_CLIENT_RESET);
+    }
+    return CONN_NEXT;
+}
+
 static enum conn_next start_relay(struct conn *c)
 {
     conn_setup_free(c);
@@ -205,8 +226,10 @@ enum conn_next conn_step_connect(struct conn *c)
 {
     struct conn_setup *s = c->setup;
 
+    if ((c->front.ready & EV_READ) && read_ahead(c) == CONN_DONE)
+        return CONN_DONE;
     if (c->back.io.fd < 0)
-        return begin_attempt(c);
+        return s->retry_on_tick && !is_past(c, conn_connect_deadline(c)) ? CONN_WAIT : begin_attempt(c);
     if (c->back.ready & EV_WRITE) {
         int error = send_first(c);
         if (error == 0)

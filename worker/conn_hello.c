@@ -11,52 +11,11 @@
 #include "route_table.h"
 #include "worker.h"
 
-#define FIRST_READ_BYTES 16384 /* a hello and what a client sends right behind it */
-#define OWN_BYTES_MIN    2048
-#define OWN_BYTES_MAX    (PROXY_V2_MAX_BYTES + CLIENT_HELLO_MAX_BYTES)
+#define FIRST_READ_BYTES 16384  /* a hello and what a client sends right behind it */
+#define LINGER_BYTES_MAX 131072 /* what a client may still send after its alert */
 
 /* unrecognized_name, fatal (RFC 8446 6.2, RFC 6066 3), in a record of TLS 1.2 form */
 static const uint8_t alert_unrecognized_name[] = {0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70};
-
-/** Make room behind own_bytes so that at least `room` more bytes fit. False: no memory. */
-static bool grow_own_bytes(struct conn_setup *s, uint32_t room)
-{
-    uint32_t capacity = s->own_capacity > 0 ? s->own_capacity : OWN_BYTES_MIN;
-
-    while (capacity < s->len + room)
-        capacity *= 2;
-    if (capacity == s->own_capacity)
-        return true;
-    uint8_t *memory = realloc(s->own_bytes != NULL ? s->own_bytes - CONN_HEADROOM : NULL, CONN_HEADROOM + capacity);
-    if (memory == NULL)
-        return false;
-    s->own_bytes = memory + CONN_HEADROOM;
-    s->own_capacity = capacity;
-    return true;
-}
-
-/** Do the bytes lie in memory of the connection's own already (perhaps with a PROXY header in the headroom)? */
-static bool is_kept(const struct conn_setup *s)
-{
-    uintptr_t at = (uintptr_t)s->bytes, own = (uintptr_t)s->own_bytes;
-
-    return s->own_bytes != NULL && at >= own - CONN_HEADROOM && at <= own + s->own_capacity;
-}
-
-bool conn_setup_keep(struct conn_setup *s)
-{
-    if (s->len == 0 || is_kept(s))
-        return true;
-    const uint8_t *bytes = s->bytes;
-    uint32_t len = s->len;
-    s->len = 0;
-    if (!grow_own_bytes(s, len))
-        return false;
-    memcpy(s->own_bytes, bytes, len);
-    s->bytes = s->own_bytes;
-    s->len = len;
-    return true;
-}
 
 /**
  * Read what the client has sent. The first bytes go to the process's buffer, as most hellos are complete at once; what came in
@@ -70,11 +29,10 @@ static enum conn_next read_more(struct conn *c, enum close_reason eof_reason)
     size_t room = FIRST_READ_BYTES;
 
     if (s->len > 0) {
-        if (!grow_own_bytes(s, s->len < OWN_BYTES_MIN ? 1 : s->len / 2))
+        room = conn_setup_grow(s);
+        if (room == 0)
             return conn_end(c, CLOSE_NO_MEMORY);
-        s->bytes = s->own_bytes;
-        at = s->own_bytes + s->len;
-        room = s->own_capacity - s->len;
+        at = s->bytes + s->len;
     }
     ssize_t n = recv(c->front.io.fd, at, room, 0);
     if (n > 0) {
@@ -97,16 +55,6 @@ static enum conn_next wait_for_more(struct conn *c)
     return conn_setup_keep(c->setup) ? CONN_WAIT : conn_end(c, CLOSE_NO_MEMORY);
 }
 
-/** Take n bytes off the front of what was read. */
-static void consume(struct conn_setup *s, uint32_t n)
-{
-    s->len -= n;
-    if (is_kept(s))
-        memmove(s->bytes, s->bytes + n, s->len); /* once per connection, and the headroom stays where it is */
-    else
-        s->bytes += n;
-}
-
 static enum conn_next take_proxy_header(struct conn *c, const struct proxy_header *header)
 {
     struct conn_setup *s = c->setup;
@@ -117,7 +65,7 @@ static enum conn_next take_proxy_header(struct conn *c, const struct proxy_heade
     }
     s->is_local = header->is_local;
     c->bytes_in -= header->len; /* the header came from the proxy before us, not from the client */
-    consume(s, header->len);
+    conn_setup_consume(s, header->len);
     return conn_enter(c, CONN_STEP_HELLO);
 }
 
@@ -235,7 +183,7 @@ enum conn_next conn_step_linger(struct conn *c)
         ssize_t n = recv(c->front.io.fd, worker_io(w), FIRST_READ_BYTES, 0);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             break;
-        if (n <= 0 || c->bytes_in > OWN_BYTES_MAX)
+        if (n <= 0 || c->bytes_in > LINGER_BYTES_MAX)
             return conn_end(c, CLOSE_NO_ROUTE);
         conn_count_in(c, (size_t)n);
         c->front.ready = n < FIRST_READ_BYTES ? 0 : c->front.ready;

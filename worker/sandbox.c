@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <seccomp.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -17,6 +18,7 @@
 #include <linux/sockios.h>
 
 #include "err.h"
+#include "version.h"
 
 static int fail(struct strbuf *why, const char *what, int error_number)
 {
@@ -130,4 +132,13 @@ int sandbox_enter(uint32_t uid, uint32_t gid, struct strbuf *why)
     if ((rc = drop_user(uid, gid, why)) != 0 || (rc = limit_resources(why)) != 0 || (rc = filter_calls(why)) != 0)
         return rc;
     return 0;
+}
+
+const char *version_of_seccomp(void)
+{
+    static char text[32];
+    const struct scmp_version *v = seccomp_version();
+
+    snprintf(text, sizeof text, "%u.%u.%u", v->major, v->minor, v->micro);
+    return text;
 }

@@ -203,11 +203,11 @@ static int be_born(struct worker *w, struct strbuf *why)
     struct handover h;
     int rc;
 
+    w->conn_cap = conn_cap_of_descriptors(); /* the sandbox does not let us ask any more */
     if ((rc = control_receive_handover(&h, why)) != 0 || (rc = map_shared_memory(w, &h, why)) != 0 ||
         (rc = start_loop(w, why)) != 0 || (rc = sandbox_enter(h.drop_uid, h.drop_gid, why)) != 0)
         return rc;
     w->slot = h.slot;
-    w->conn_cap = conn_cap_of_descriptors();
     log_set_sink(log_ring_sink, w->ring);
     return 0;
 }

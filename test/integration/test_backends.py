@@ -51,6 +51,15 @@ def test_black_hole_does_not_hold_up_other_connections(proxy, backend):
         s.close()
 
 
+def test_client_that_leaves_while_the_backend_is_being_connected_is_noticed(proxy, backend):
+    daemon = proxy(f"* {backend(BlackHole).address}", proxy={"connect_timeout": "30s"})
+    s = clients.connect(daemon.port)
+    s.sendall(HELLO)
+    time.sleep(0.2)
+    reset(s)
+    assert daemon.wait_for_access(timeout=5)["reason"] == "client_reset"
+
+
 def test_backend_that_resets_at_once_is_a_reset(proxy, backend):
     server = backend(ScriptBackend, reset)
     daemon = proxy(f"* {server.address}")

@@ -31,13 +31,15 @@ struct fixture {
     struct strbuf why;
 };
 
+static const char *fixture_root = "/tmp"; /* where the folders are made */
+
 static inline int fixture_setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
 
     if (f == NULL)
         return -1;
-    strcpy(f->folder, "/tmp/mc-proxy-store-XXXXXX");
+    snprintf(f->folder, sizeof f->folder, "%s/mc-proxy-store-XXXXXX", fixture_root);
     if (mkdtemp(f->folder) == NULL)
         return -1;
     snprintf(f->db, sizeof f->db, "%s/mc-proxy.db", f->folder);

@@ -36,6 +36,7 @@ struct fixture {
     struct ev_timer pulse; /* conditions are looked at every few milliseconds */
     unsigned ready_count;
     unsigned gone_count;
+    unsigned ring_count;
     unsigned drained_count;
     unsigned removed_count;
     unsigned death_count;
@@ -118,10 +119,18 @@ static void on_all_gone(void *context)
     ((struct fixture *)context)->gone_count++;
 }
 
-static void on_log_drain(void *context, unsigned slot, struct log_ring_reader *ring)
+static void on_log_ring(void *context, unsigned slot, void *mapping, uint64_t bytes)
+{
+    assert_true(slot < SHM_WORKERS_MAX);
+    assert_non_null(mapping);
+    assert_int_equal(bytes, log_ring_segment_bytes(65536));
+    ((struct fixture *)context)->ring_count++;
+}
+
+static void on_log_drain(void *context, unsigned slot)
 {
     (void)slot;
-    assert_non_null(ring);
+    assert_true(((struct fixture *)context)->ring_count > 0);
     ((struct fixture *)context)->drained_count++;
 }
 
@@ -159,6 +168,7 @@ static void fixture_make_supervisor(struct fixture *f, unsigned worker_count, in
     const struct supervisor_callbacks callbacks = {.on_all_ready = on_all_ready,
                                                    .on_all_gone = on_all_gone,
                                                    .on_worker_died = on_worker_died,
+                                                   .on_log_ring = on_log_ring,
                                                    .on_log_drain = on_log_drain,
                                                    .on_listener_removed = on_listener_removed,
                                                    .context = f};
@@ -203,6 +213,13 @@ static int fixture_teardown(void **state)
 static void fixture_order(struct fixture *f, unsigned slot, enum fake_order order)
 {
     atomic_store(&f->orders->order[slot], (uint32_t)order);
+}
+
+/** The same, and wait until the worker acts on it. */
+static void fixture_order_now(struct fixture *f, unsigned slot, enum fake_order order)
+{
+    fixture_order(f, slot, order);
+    WAIT_UNTIL(f, atomic_load(&f->orders->report[slot].obeys) == (uint32_t)order);
 }
 
 /* ---- listeners and clients ---- */

@@ -46,12 +46,12 @@ static inline void fixture_fini(struct tables_fixture *f)
 static inline struct host_pattern pattern_of(const char *text)
 {
     struct host_pattern p = {.kind = HOST_PATTERN_EXACT};
+    const char *name = text;
 
-    if (strcmp(text, "*") == 0)
-        p.kind = HOST_PATTERN_ANY;
-    else if (strncmp(text, "*.", 2) == 0)
-        p.kind = HOST_PATTERN_WILDCARD;
-    const char *name = p.kind == HOST_PATTERN_ANY ? "" : p.kind == HOST_PATTERN_WILDCARD ? text + 2 : text;
+    if (text[0] == '*') {
+        p.kind = text[1] == '\0' ? HOST_PATTERN_ANY : HOST_PATTERN_WILDCARD;
+        name = text[1] == '\0' ? "" : text + 2;
+    }
     p.len = (uint8_t)strlen(name);
     memcpy(p.name, name, p.len);
     return p;
@@ -119,8 +119,17 @@ static inline int32_t fixture_match(const struct tables_fixture *f, uint16_t lis
     return view_match(&f->tables->view, listener, bytes_of_str(name));
 }
 
+/** Free all that no reader holds. */
+static inline void fixture_reclaim(const struct tables_fixture *f)
+{
+    while (tables_reclaim(f->tables) > 0)
+        continue;
+}
+
+/** Shared memory in use, with nothing waiting for readers. */
 static inline uint64_t fixture_used_bytes(const struct tables_fixture *f)
 {
+    fixture_reclaim(f);
     return shm_arena_stats(&f->tables->arena).used_bytes;
 }
 

@@ -308,8 +308,8 @@ static void test_record_across_the_end_is_damage(void **state)
         assert_true(log_ring_write(g.writer, bytes_of(record, sizeof record)));
         assert_int_equal(log_ring_read(&g.reader, out, sizeof out), sizeof record);
     }
-    memcpy(g.mapping + DATA_AT + 32 * 2008, &len, sizeof len);
-    poke(&g, HEAD_AT, 34 * 2008);
+    memcpy(g.mapping + DATA_AT + (size_t)32 * 2008, &len, sizeof len);
+    poke(&g, HEAD_AT, 34ull * 2008);
     assert_int_equal(log_ring_read(&g.reader, out, sizeof out), 0);
     assert_int_equal(log_ring_take_dropped(&g.reader), 1);
     rig_free(&g);
@@ -378,7 +378,7 @@ static void test_scribbler_at_work(void **state)
             uint32_t at = random_next() % (DATA_BYTES / 4) * 4;
             uint32_t word = random_next() % 4 == 0 ? UINT32_MAX : random_next() % (2 * LOG_RING_RECORD_MAX);
             memcpy(g.mapping + DATA_AT + at, &word, sizeof word);
-            poke(&g, HEAD_AT, peek(&g, HEAD_AT) + random_next() % 512 * 8);
+            poke(&g, HEAD_AT, peek(&g, HEAD_AT) + random_next() % 512 * 8ull);
         }
     }
     for (int round = 0; round < 400; round++) {

@@ -1,0 +1,56 @@
+#ifndef CLI_H
+#define CLI_H
+
+#include <stdbool.h>
+
+#include "check.h"
+
+/* The frame of the command line: what every subcommand is, how its options are read and its help is printed. */
+
+enum cli_exit {
+    CLI_DONE = 0,
+    CLI_FAILED = 1, /* one clear line on standard error */
+    CLI_USAGE = 2,
+    CLI_CONFIG = 78, /* EX_CONFIG of sysexits.h: the configuration is wrong or cannot be read */
+};
+
+/** An option of a subcommand. */
+struct cli_option {
+    const char *name;     /* without "--"; NULL ends a table */
+    char letter;          /* '\0': none */
+    const char *argument; /* what the help calls it; NULL: a flag */
+    const char *help;
+    const char **value_out; /* with argument; the last one given wins; borrowed from argv */
+    bool *flag_out;         /* without argument */
+    bool is_required;
+};
+
+struct cli_command {
+    const char *name;
+    const char *arguments; /* for the usage line: "list|add|remove ..."; "" for none */
+    const char *summary;   /* one line, for the list of commands */
+    const char *details;   /* for --help, behind the options; NULL: nothing more to say */
+    /** argv[0] is the command's name; returns the exit status. */
+    int (*run)(const struct cli_command *command, int argc, char **argv);
+    bool is_hidden; /* not in the list of commands */
+};
+
+/**
+ * Read a subcommand's options, which may stand before, between and behind its arguments; `--` ends them. --help is understood
+ * without being in the table. Says what is wrong on standard error.
+ *
+ * @param max_arguments  arguments beyond options, at most
+ * @param arguments_out  may be NULL if there are none; argv's own strings
+ * @param status_out     when false is returned: the exit status, CLI_DONE after --help
+ * @return should the command go on?
+ */
+bool cli_parse(const struct cli_command *command, const struct cli_option *options, int argc, char **argv,
+               int max_arguments, char ***arguments_out, int *argument_count_out, int *status_out) MUST_CHECK;
+
+/** "mc-proxy check: <text>" on standard error, one line. */
+void cli_error(const struct cli_command *command, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/** cli_error() and where help is; returns CLI_USAGE. */
+int cli_usage_error(const struct cli_command *command, const char *format, ...) PRINTF_LIKE(2, 3);
+
+#endif

@@ -1,0 +1,79 @@
+/* Checks what the configuration names rather than says. */
+
+#include "config_check.h"
+
+#include <pwd.h>
+#include <unistd.h>
+
+#include "admin_tls_check.h"
+#include "config_origin.h"
+#include "err.h"
+#include "geoip.h"
+
+struct file_check {
+    const struct config *config;
+    struct config_errors *errors;
+};
+
+static void add_problem(const struct file_check *c, enum config_section section, const char *key, bool is_warning,
+                        const char *subject, const char *text)
+{
+    char data[4096 + 512]; /* a path and a section */
+    struct strbuf place = STRBUF_OF(data);
+
+    config_origin_describe(c->config->origin, section, key, &place);
+    if (is_warning)
+        config_errors_warn(c->errors, "%s%s: %s", data, subject, text);
+    else
+        config_errors_add(c->errors, "%s%s: %s", data, subject, text);
+}
+
+static void on_tls_problem(void *context, enum admin_tls_file file, bool is_warning, const char *text)
+{
+    const struct file_check *c = context;
+    static const char *const keys[] = {"tls_cert", "tls_key", "client_ca"};
+    const char *const paths[] = {c->config->grpc_tls_cert, c->config->grpc_tls_key, c->config->grpc_client_ca};
+
+    add_problem(c, CONFIG_GRPC, keys[file], is_warning, paths[file], text);
+}
+
+static void check_geoip(const struct file_check *c)
+{
+    char data[512];
+    struct strbuf why = STRBUF_OF(data);
+    int fd;
+
+    if (geoip_load_copy(c->config->geoip_db, &fd, &why) == 0)
+        close(fd);
+    else
+        add_problem(c, CONFIG_FIREWALL, "geoip_db", false, c->config->geoip_db, data);
+}
+
+/** Only root can become another user; for anybody else the key has no meaning. */
+static void check_user(const struct file_check *c)
+{
+    const char *user = c->config->user;
+    const struct passwd *entry;
+
+    if (geteuid() != 0)
+        return;
+    entry = getpwnam(user);
+    if (entry == NULL)
+        add_problem(c, CONFIG_SERVER, "user", false, user, "there is no such user; expected one of this system");
+    else if (entry->pw_uid == 0)
+        add_problem(c, CONFIG_SERVER, "user", true, user, "workers will keep the rights of root");
+}
+
+int config_check_files(const struct config *config, struct config_errors *errors)
+{
+    struct file_check c = {.config = config, .errors = errors};
+    unsigned before = errors->count;
+
+    if (config->user != NULL)
+        check_user(&c);
+    if (config->grpc_tls_cert != NULL || config->grpc_tls_key != NULL || config->grpc_client_ca != NULL)
+        admin_tls_check(config->grpc_tls_cert, config->grpc_tls_key, config->grpc_client_ca, on_tls_problem, &c);
+    if (config->geoip_db != NULL)
+        check_geoip(&c);
+    return errors->count > before || errors->is_incomplete ? ERR_INVALID : 0;
+}

@@ -1,0 +1,439 @@
+/* The master: brings the parts up in order, serves signals, takes the parts down in the opposite order. */
+
+#include "server.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "cli.h"
+#include "clock.h"
+#include "config.h"
+#include "config_check.h"
+#include "ctl_codec.h"
+#include "err.h"
+#include "log_drain.h"
+#include "log_event.h"
+#include "log_output.h"
+#include "state.h"
+#include "stats_segment.h"
+#include "supervisor.h"
+#include "tables.h"
+#include "version.h"
+#include "worker_spawn.h"
+#include "worker_user.h"
+
+#define SERVER_MAGIC    0x53525652u
+#define LOG_RING_BYTES  (1u << 20) /* one second of the access lines of 5,000 connections */
+#define HOUSEKEEPING_S  0.1
+#define RESOLVE_WAIT_MS 2000 /* names of backends get this long before the first connection is accepted */
+#define ADDRESS_WAIT_MS 1000 /* workers of a master that has just died may still hold the addresses */
+#define LOG_FLUSH_MS    1000
+
+struct server {
+    uint32_t magic;
+    const char *config_path;
+    struct config *config;
+    struct ev_loop *loop;
+    struct log_output *log;
+    struct log_drain *log_drain;
+    struct stats_segment stats;
+    bool has_stats;
+    struct state *state;
+    int binary_fd;
+    struct supervisor *supervisor;
+    ev_signal on_term, on_int, on_hup;
+    ev_timer housekeeping;
+    uint64_t settle_deadline_ms; /* until then workers wait for the names of backends */
+    bool is_started;             /* workers were started */
+    bool is_stopping;
+    int exit_status;
+};
+
+/* ---- errors before there is a log: plain lines, as `check` prints them ---- */
+
+static int fail(const char *reason)
+{
+    fprintf(stderr, "mc-proxy server: %s\n", reason);
+    return CLI_FAILED;
+}
+
+static int load_config(struct server *s)
+{
+    struct config_errors errors = {0};
+    int rc = config_load(s->config_path, environ, &s->config, &errors);
+
+    if (rc == 0)
+        rc = config_check_files(s->config, &errors);
+    for (unsigned i = 0; i < errors.warning_count; i++)
+        fprintf(stderr, "warning: %s\n", errors.warnings[i]);
+    for (unsigned i = 0; i < errors.count; i++)
+        fprintf(stderr, "%s\n", errors.lines[i]);
+    config_errors_fini(&errors);
+    if (rc == ERR_NO_MEMORY)
+        return fail(err_text(rc));
+    return rc == 0 ? CLI_DONE : CLI_CONFIG;
+}
+
+/* ---- the parts, in the order in which they come up; each returns an exit status ---- */
+
+static int start_log(struct server *s)
+{
+    s->log = log_output_new(STDERR_FILENO);
+    s->log_drain = s->log != NULL ? log_drain_new(s->log) : NULL;
+    if (s->log_drain == NULL)
+        return fail(err_text(ERR_NO_MEMORY));
+    log_output_set_format(s->log, s->config->log_json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
+    log_set_sink(log_output_sink, s->log);
+    log_set_level(s->config->log_level);
+    return CLI_DONE;
+}
+
+/** As many descriptors as the system allows: workers inherit the limit and derive from it how many connections they can hold. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_errno(LOG_WARN, "cannot raise the limit of open files", errno, LOG_KEY_DETAIL, NULL);
+}
+
+/** Say what is wrong in the log's own form: it is up. */
+static int fail_logged(const char *message, const char *error)
+{
+    struct log_event e;
+
+    log_event_begin(&e, LOG_ERROR, message);
+    log_event_cstr(&e, LOG_KEY_ERROR, error);
+    log_event_end(&e);
+    return CLI_FAILED;
+}
+
+static int open_state(struct server *s)
+{
+    char text[512];
+    struct strbuf why = STRBUF_OF(text);
+    int rc = stats_segment_init(&s->stats);
+
+    if (rc != 0)
+        return fail_logged("cannot make shared memory", rc == ERR_SYSTEM ? strerror(errno) : err_text(rc));
+    s->has_stats = true;
+    struct state_options options = {.loop = s->loop, .stats = s->stats.stats, .worker_slots = s->config->workers};
+    if (state_open(s->config->database_path, &options, &s->state, &why) != 0)
+        return fail_logged("cannot open the database", text);
+    return CLI_DONE;
+}
+
+static int load_state(struct server *s)
+{
+    char text[1024];
+    struct strbuf why = STRBUF_OF(text);
+    struct state_loaded loaded;
+    struct log_event e;
+
+    if (state_load(s->state, s->config, &loaded, &why) != 0)
+        return fail_logged("cannot load the database", text);
+    log_event_begin(&e, LOG_INFO, "routes loaded");
+    log_event_u64(&e, LOG_KEY_ROUTES, loaded.routes);
+    log_event_u64(&e, LOG_KEY_LISTENERS, s->config->listener_count);
+    log_event_cstr(&e, LOG_KEY_PATH, s->config->database_path);
+    log_event_end(&e);
+    if (loaded.unused_listeners > 0) {
+        log_event_begin(&e, LOG_WARN,
+                        "the database keeps routes of listeners that the configuration no longer has; they are unused");
+        log_event_u64(&e, LOG_KEY_LISTENERS, loaded.unused_listeners);
+        log_event_u64(&e, LOG_KEY_ROUTES, loaded.unused_routes);
+        log_event_end(&e);
+    }
+    return CLI_DONE;
+}
+
+static struct ctl_settings settings_of(const struct config *config)
+{
+    return (struct ctl_settings){
+        .hello_timeout_ms = config->hello_timeout_ms,
+        .connect_timeout_ms = config->connect_timeout_ms,
+        .idle_timeout_ms = config->idle_timeout_ms,
+        .half_close_timeout_ms = config->half_close_timeout_ms,
+        .shutdown_timeout_ms = config->shutdown_timeout_ms,
+        .log_level = (uint8_t)config->log_level,
+        .log_access = config->log_access,
+    };
+}
+
+static void on_all_ready(void *context)
+{
+    struct server *s = context;
+    struct log_event e;
+
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    log_event_begin(&e, LOG_INFO, "server is ready");
+    log_event_u64(&e, LOG_KEY_WORKERS, supervisor_worker_count(s->supervisor));
+    log_event_u64(&e, LOG_KEY_LISTENERS, s->config->listener_count);
+    log_event_end(&e);
+}
+
+static void on_all_gone(void *context)
+{
+    struct server *s = context;
+
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    ev_break(s->loop, EVBREAK_ALL);
+}
+
+static void on_log_ring(void *context, unsigned slot, void *mapping, uint64_t bytes)
+{
+    struct server *s = context;
+
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    log_drain_add(s->log_drain, slot, mapping, bytes);
+}
+
+static void on_log_drain(void *context, unsigned slot)
+{
+    struct server *s = context;
+
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    log_drain_worker_died(s->log_drain, slot);
+}
+
+static int make_supervisor(struct server *s)
+{
+    char text[256];
+    struct strbuf why = STRBUF_OF(text);
+    struct worker_user user;
+
+    if (worker_user_find(s->config->user, &user, &why) != 0)
+        return fail_logged("cannot start workers", text) + (CLI_CONFIG - CLI_FAILED);
+    s->binary_fd = worker_binary_open();
+    if (s->binary_fd < 0)
+        return fail_logged("cannot open our own program (/proc is needed)", strerror(errno));
+    struct supervisor_options options = {
+        .binary_fd = s->binary_fd,
+        .tables_fd = tables_worker_fd(state_tables(s->state)),
+        .tables_bytes = tables_bytes(state_tables(s->state)),
+        .rate_fd = -1,
+        .stats = &s->stats,
+        .log_ring_bytes = LOG_RING_BYTES,
+        .drop_uid = user.uid,
+        .drop_gid = user.gid,
+        .worker_count = s->config->workers,
+        .settings = settings_of(s->config),
+    };
+    struct supervisor_callbacks callbacks = {
+        .on_all_ready = on_all_ready,
+        .on_all_gone = on_all_gone,
+        .on_log_ring = on_log_ring,
+        .on_log_drain = on_log_drain,
+        .context = s,
+    };
+    int rc = supervisor_new(s->loop, &options, &callbacks, &s->supervisor);
+    return rc == 0 ? CLI_DONE : fail_logged("cannot start workers", err_text(rc));
+}
+
+/** The message that tells workers of a listener; free() it. */
+static struct ctl_listener *ctl_listener_of(const struct config_listener *listener, uint16_t id)
+{
+    struct ctl_listener *ctl = calloc(1, sizeof *ctl + listener->trusted_count * sizeof ctl->trusted[0]);
+
+    if (ctl == NULL)
+        return NULL;
+    ctl->id = id;
+    ctl->proxy_mode = (uint8_t)listener->proxy_mode;
+    ctl->no_route_mode = (uint8_t)listener->no_route_mode;
+    ctl->trusted_count = (uint16_t)listener->trusted_count;
+    memcpy(ctl->addr, listener->addr_text, sizeof ctl->addr);
+    if (listener->trusted_count > 0)
+        memcpy(ctl->trusted, listener->trusted, listener->trusted_count * sizeof ctl->trusted[0]);
+    return ctl;
+}
+
+static int add_listener(struct server *s, const struct config_listener *listener)
+{
+    char text[512];
+    struct strbuf why = STRBUF_OF(text);
+    struct ctl_listener *ctl = ctl_listener_of(listener, state_listener_id(s->state, &listener->addr));
+
+    if (ctl == NULL)
+        return fail_logged("cannot add a listener", err_text(ERR_NO_MEMORY));
+    struct supervisor_listener spec = {.name = listener->name, .ctl = ctl, .addr = listener->addr, .inherited_fd = -1};
+    int rc = supervisor_add_listener(s->supervisor, &spec, ADDRESS_WAIT_MS, &why);
+    free(ctl);
+    return rc == 0 ? CLI_DONE : fail_logged("cannot listen", text);
+}
+
+static int add_listeners(struct server *s)
+{
+    int status = CLI_DONE;
+
+    for (unsigned i = 0; i < s->config->listener_count && status == CLI_DONE; i++)
+        status = add_listener(s, &s->config->listeners[i]);
+    return status;
+}
+
+/* ---- running ---- */
+
+/** Workers begin when every backend's name was asked for once, so that the first connections find their backends. */
+static void start_workers_when_settled(struct server *s)
+{
+    char text[256];
+    struct strbuf why = STRBUF_OF(text);
+
+    if (s->is_started || s->is_stopping ||
+        (!state_is_settled(s->state) && clock_monotonic_ms() < s->settle_deadline_ms))
+        return;
+    s->is_started = true;
+    if (supervisor_start(s->supervisor, &why) != 0) {
+        s->exit_status = fail_logged("cannot start the workers", text);
+        ev_break(s->loop, EVBREAK_ALL);
+    }
+}
+
+static void on_housekeeping(EV_P_ ev_timer *timer, int revents)
+{
+    struct server *s = timer->data;
+
+    (void)loop;
+    (void)revents;
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    start_workers_when_settled(s);
+    state_reclaim(s->state);
+}
+
+static uint64_t open_connections(const struct server *s)
+{
+    uint64_t sum = 0;
+
+    for (unsigned slot = 0; slot < SHM_WORKERS_MAX; slot++)
+        sum += supervisor_worker_pid(s->supervisor, slot, NULL) != 0 ? stats_segment_slot_active(&s->stats, slot) : 0;
+    return sum;
+}
+
+static void on_stop_signal(EV_P_ ev_signal *signal_watcher, int revents)
+{
+    struct server *s = signal_watcher->data;
+    struct log_event e;
+
+    (void)revents;
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    log_event_begin(&e, LOG_INFO,
+                    s->is_stopping ? "stopping at once" : "stopping: no new connections, running ones drain");
+    log_event_cstr(&e, LOG_KEY_SIGNAL, signal_watcher->signum == SIGTERM ? "SIGTERM" : "SIGINT");
+    log_event_u64(&e, LOG_KEY_CONNECTIONS, open_connections(s));
+    log_event_end(&e);
+    if (!s->is_started)
+        ev_break(EV_A_ EVBREAK_ALL);
+    else if (s->is_stopping)
+        supervisor_stop_now(s->supervisor);
+    else
+        supervisor_drain(s->supervisor);
+    s->is_stopping = true;
+}
+
+static void on_reload_signal(EV_P_ ev_signal *signal_watcher, int revents)
+{
+    (void)loop;
+    (void)signal_watcher;
+    (void)revents;
+    log_text(LOG_WARN, "this version cannot reload its configuration: restart it for changes to take effect");
+}
+
+static void watch_signal(struct server *s, ev_signal *watcher, void (*callback)(EV_P_ ev_signal *, int), int signum)
+{
+    ev_signal_init(watcher, callback, signum);
+    watcher->data = s;
+    ev_signal_start(s->loop, watcher);
+}
+
+static void start_watchers(struct server *s)
+{
+    watch_signal(s, &s->on_term, on_stop_signal, SIGTERM);
+    watch_signal(s, &s->on_int, on_stop_signal, SIGINT);
+    watch_signal(s, &s->on_hup, on_reload_signal, SIGHUP);
+    ev_timer_init(&s->housekeeping, on_housekeeping, 0., HOUSEKEEPING_S);
+    s->housekeeping.data = s;
+    ev_timer_start(s->loop, &s->housekeeping);
+    log_output_start(s->log, s->loop);
+    log_drain_start(s->log_drain, s->loop);
+}
+
+static void log_start(const struct server *s)
+{
+    struct log_event e;
+
+    log_event_begin(&e, LOG_INFO, "server starts");
+    log_event_cstr(&e, LOG_KEY_VERSION, version_text());
+    log_event_u64(&e, LOG_KEY_PID, (uint64_t)getpid());
+    log_event_u64(&e, LOG_KEY_WORKERS, s->config->workers);
+    log_event_cstr(&e, LOG_KEY_FILE, s->config_path);
+    log_event_end(&e);
+}
+
+/** Bring everything up. */
+static int start(struct server *s)
+{
+    int status;
+
+    if ((status = load_config(s)) != CLI_DONE || (status = start_log(s)) != CLI_DONE)
+        return status;
+    log_start(s);
+    raise_descriptor_limit();
+    s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    if (s->loop == NULL)
+        return fail_logged("cannot make the event loop", strerror(errno));
+    if ((status = open_state(s)) != CLI_DONE || (status = load_state(s)) != CLI_DONE ||
+        (status = make_supervisor(s)) != CLI_DONE || (status = add_listeners(s)) != CLI_DONE)
+        return status;
+    s->settle_deadline_ms = clock_monotonic_ms() + RESOLVE_WAIT_MS;
+    start_watchers(s);
+    return CLI_DONE;
+}
+
+/** Take everything down, as far as it came up. */
+static void fini(struct server *s)
+{
+    supervisor_free(&s->supervisor);
+    state_close(&s->state);
+    if (s->binary_fd >= 0)
+        close(s->binary_fd);
+    if (s->log_drain != NULL) {
+        log_drain_stop(s->log_drain);
+        log_drain_free(&s->log_drain);
+    }
+    if (s->has_stats)
+        stats_segment_fini(&s->stats);
+    if (s->log != NULL) {
+        log_output_stop(s->log);
+        log_output_flush(s->log, LOG_FLUSH_MS);
+        log_set_sink(NULL, NULL);
+        log_output_free(&s->log);
+    }
+    if (s->loop != NULL)
+        ev_loop_destroy(s->loop);
+    config_free(&s->config);
+}
+
+int server_run(const char *config_path)
+{
+    struct server server = {.magic = SERVER_MAGIC, .config_path = config_path, .binary_fd = -1};
+    struct server *s = &server;
+    int status = start(s);
+
+    if (status == CLI_DONE) {
+        ev_run(s->loop, 0);
+        status = s->exit_status;
+        (void)log_drain_run(s->log_drain);
+        log_text(LOG_INFO, "server stopped");
+    }
+    fini(s);
+    return status;
+}

@@ -1,0 +1,498 @@
+/* Disks that fill up, disks that fail, memory that runs out: a change has happened or it has not, the answer says which, and a database
+ * is never worse for it. */
+
+#include "store_fixture.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <sys/mount.h>
+
+#include "clock.h"
+#include "config.h"
+#include "faulty_vfs.h"
+
+#define OLD_ROUTES ":443 a.example a:1 0\n:443 b.example b:1 0\n"
+
+static void make_database(struct fixture *f)
+{
+    struct store *store = must_open(f);
+
+    store_close(&store);
+    raw_sql(f->db, "INSERT INTO listeners (addr, seeded_at) VALUES (':443', 1);"
+                   "INSERT INTO routes (listener_id, hostname, backend) VALUES (1, 'a.example', 'a:1');"
+                   "INSERT INTO routes (listener_id, hostname, backend) VALUES (1, 'b.example', 'b:1');");
+}
+
+static void read_routes(struct fixture *f, struct store *store, char *out, size_t size)
+{
+    struct strbuf lines = strbuf_init(out, size);
+
+    expect_rc(f, store_each_route(store, add_route_line, &lines, &f->why), 0);
+}
+
+static int count_folder(const char *folder)
+{
+    int count = 0;
+    DIR *dir = opendir(folder);
+
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    closedir(dir);
+    return count;
+}
+
+/* ---- the changes that are made to fail ---- */
+
+typedef int (*change_fn)(struct store *store, struct strbuf *why);
+
+static int change_add(struct store *store, struct strbuf *why)
+{
+    return put(store, ":443", "c.example", "c:1", why);
+}
+
+static int change_replace(struct store *store, struct strbuf *why)
+{
+    return put(store, ":443", "a.example", "c:1", why);
+}
+
+static int change_remove(struct store *store, struct strbuf *why)
+{
+    return store_remove_route(store, ":443", "a.example", why);
+}
+
+/* A transaction whose every step is made, whatever the others came to: only the commit's answer counts. */
+static int change_many(struct store *store, struct strbuf *why)
+{
+    char name[32], ignored[512];
+    struct strbuf step_why = STRBUF_OF(ignored);
+    int rc = store_begin(store, why);
+
+    for (int i = 0; rc == 0 && i < 50; i++) {
+        snprintf(name, sizeof name, "%s%d.example", i % 2 ? "n" : "m", i);
+        (void)(put(store, ":443", name, "c:1", &step_why) == 0);
+    }
+    return rc == 0 ? store_commit(store, why) : rc;
+}
+
+static int change_seed(struct store *store, struct strbuf *why)
+{
+    static char hostname[] = "s.example", backend[] = "s:1";
+    static struct config_route routes[] = {{.hostname = hostname, .backend = backend}};
+    struct config_listener listener = {.routes = routes, .route_count = 1, .addr = {.is_dual_stack = true, .port = 9}};
+    struct config config = {.listeners = &listener, .listener_count = 1};
+    struct store_seeded seeded;
+
+    return store_seed(store, &config, &seeded, why);
+}
+
+static const struct change {
+    const char *name;
+    change_fn make;
+} changes[] = {
+    {"add", change_add},          {"replace", change_replace}, {"remove", change_remove},
+    {"transaction", change_many}, {"seed", change_seed},
+};
+#define CHANGE_COUNT (sizeof changes / sizeof changes[0])
+
+/* What the routes are after the change, by making it on a healthy disk. */
+static void learn_new_routes(const struct change *change, char *out, size_t size)
+{
+    void *inner;
+
+    assert_int_equal(fixture_setup(&inner), 0);
+    struct fixture *f = inner;
+    make_database(f);
+    struct store *store = must_open(f);
+    expect_rc(f, change->make(store, &f->why), 0);
+    read_routes(f, store, out, size);
+    store_close(&store);
+    assert_int_equal(fixture_teardown(&inner), 0);
+}
+
+/*
+ * One change whose nth disk operation (or allocation) fails. The answer, the open store and the reopened one must tell one story; only
+ * after a failed sync may the change be there at the next start although it was answered as failed: nobody can know.
+ *
+ * @return whether the fault came to strike
+ */
+static bool try_change(const struct change *change, struct fault *fault, struct fault arm, const char *new_routes)
+{
+    void *inner;
+    char now[4096], later[4096];
+
+    assert_int_equal(fixture_setup(&inner), 0);
+    struct fixture *f = inner;
+    make_database(f);
+    struct store *store = must_open(f);
+    *fault = arm;
+    int rc = change->make(store, &f->why);
+    bool has_struck = fault->has_struck;
+    *fault = (struct fault){0};
+    if (rc != 0 && rc != ERR_UNAVAILABLE && rc != ERR_NO_MEMORY)
+        fail_msg("%s, fault %d: %d %s", change->name, arm.countdown, rc, f->words);
+    expect_rc(f, rc, rc);
+    store_rollback(store);
+    read_routes(f, store, now, sizeof now);
+    assert_string_equal(now, rc == 0 ? new_routes : OLD_ROUTES);
+    store_close(&store);
+    store = must_open(f);
+    read_routes(f, store, later, sizeof later);
+    if (arm.result != SQLITE_IOERR_FSYNC || strcmp(later, new_routes) != 0)
+        assert_string_equal(later, now);
+    expect_rc(f, put(store, ":443", "later.example", "a:1", &f->why), 0);
+    store_close(&store);
+    assert_int_equal(fixture_teardown(&inner), 0);
+    return has_struck;
+}
+
+static void sweep_changes(struct fault *fault, struct fault arm)
+{
+    char new_routes[4096];
+
+    for (size_t i = 0; i < CHANGE_COUNT; i++) {
+        learn_new_routes(&changes[i], new_routes, sizeof new_routes);
+        for (arm.countdown = 1; try_change(&changes[i], fault, arm, new_routes); arm.countdown++)
+            assert_true(arm.countdown < 2000);
+        assert_true(arm.countdown > 1);
+    }
+}
+
+static void test_every_write_of_every_change_fails_once(void **state)
+{
+    (void)state;
+    sweep_changes(&disk_fault, (struct fault){.result = SQLITE_FULL});
+    sweep_changes(&disk_fault, (struct fault){.result = SQLITE_IOERR_WRITE});
+}
+
+static void test_every_sync_of_every_change_fails_once(void **state)
+{
+    (void)state;
+    sweep_changes(&disk_fault, (struct fault){.result = SQLITE_IOERR_FSYNC, .only_syncs = true});
+}
+
+static void test_every_allocation_of_every_change_fails_once(void **state)
+{
+    (void)state;
+    sweep_changes(&memory_fault, (struct fault){0});
+}
+
+static void test_after_a_failed_sync_nothing_is_promised(void **state)
+{
+    struct fixture *f = *state;
+
+    make_database(f);
+    struct store *store = must_open(f);
+    disk_fault = (struct fault){.countdown = 1, .result = SQLITE_IOERR_FSYNC, .only_syncs = true};
+    expect_rc(f, put(store, ":443", "c.example", "c:1", &f->why), ERR_UNAVAILABLE);
+    disk_fault = (struct fault){0};
+    int rc = put(store, ":443", "d.example", "d:1", &f->why);
+    assert_non_null(strstr(f->words, "restart"));
+    expect_rc(f, rc, ERR_UNAVAILABLE);
+    expect_routes(f, store, OLD_ROUTES);
+    store_close(&store);
+    store = must_open(f);
+    expect_rc(f, put(store, ":443", "d.example", "d:1", &f->why), 0);
+    store_close(&store);
+}
+
+/* ---- opening ---- */
+
+/* A new database: all of it or no file at all. */
+static bool try_new(struct fault *fault, struct fault arm)
+{
+    void *inner;
+    struct store *store = NULL;
+
+    assert_int_equal(fixture_setup(&inner), 0);
+    struct fixture *f = inner;
+    *fault = arm;
+    int rc = store_open(f->db, &store, &f->why);
+    bool has_struck = fault->has_struck;
+    *fault = (struct fault){0};
+    expect_rc(f, rc, rc);
+    store_close(&store);
+    assert_int_equal(count_folder(f->folder), rc == 0 ? 1 : 0);
+    store = must_open(f);
+    expect_routes(f, store, "");
+    store_close(&store);
+    assert_int_equal(fixture_teardown(&inner), 0);
+    return has_struck;
+}
+
+static int die_with_a_wal(struct fixture *f)
+{
+    struct store *store = NULL;
+
+    if (store_open(f->db, &store, &f->why) != 0 || put(store, ":443", "c.example", "c:1", &f->why) != 0)
+        return 1;
+    return raise(SIGKILL);
+}
+
+static void copy_file(const char *from_folder, const char *to_folder, const char *name)
+{
+    char path[256];
+    static char content[1 << 20];
+
+    snprintf(path, sizeof path, "%s/%s", from_folder, name);
+    int in = open(path, O_RDONLY);
+    ssize_t len = read(in, content, sizeof content);
+    snprintf(path, sizeof path, "%s/%s", to_folder, name);
+    int out = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    assert_true(len > 0 && (size_t)len < sizeof content);
+    assert_int_equal(write(out, content, (size_t)len), len);
+    close(in);
+    close(out);
+}
+
+static struct fixture *killed; /* what a killed server left; made once, copied for each attempt */
+
+/* A killed server's database: what was in its -wal is there after the failure too. */
+static bool try_recovery(struct fault *fault, struct fault arm)
+{
+    void *inner;
+    struct store *store = NULL;
+    struct store_check_result result;
+
+    assert_int_equal(fixture_setup(&inner), 0);
+    struct fixture *f = inner;
+    copy_file(killed->folder, f->folder, "mc-proxy.db");
+    copy_file(killed->folder, f->folder, "mc-proxy.db-wal");
+    *fault = arm;
+    int rc = store_check(f->db, &result, &f->why);
+    expect_rc(f, rc, rc);
+    if (rc == 0) {
+        rc = store_open(f->db, &store, &f->why);
+        expect_rc(f, rc, rc);
+    }
+    store_close(&store);
+    bool has_struck = fault->has_struck;
+    *fault = (struct fault){0};
+    store = must_open(f);
+    expect_routes(f, store, OLD_ROUTES ":443 c.example c:1 0\n");
+    store_close(&store);
+    assert_int_equal(fixture_teardown(&inner), 0);
+    return has_struck;
+}
+
+typedef bool (*try_fn)(struct fault *fault, struct fault arm);
+
+static void sweep(try_fn attempt, struct fault *fault, struct fault arm, int stride)
+{
+    for (arm.countdown = 1; attempt(fault, arm); arm.countdown += stride)
+        assert_true(arm.countdown < 5000);
+    assert_true(arm.countdown > 1);
+}
+
+static void sweep_recovery(struct fixture *f, struct fault *fault, struct fault arm, int stride)
+{
+    if (access(f->db, F_OK) != 0) {
+        make_database(f);
+        assert_true(WIFSIGNALED(run_child(f, die_with_a_wal)));
+    }
+    killed = f;
+    sweep(try_recovery, fault, arm, stride);
+}
+
+static void test_every_disk_operation_of_opening_fails_once(void **state)
+{
+    sweep(try_new, &disk_fault, (struct fault){.result = SQLITE_FULL}, 1);
+    sweep(try_new, &disk_fault, (struct fault){.result = SQLITE_IOERR_FSYNC, .only_syncs = true}, 1);
+    sweep_recovery(*state, &disk_fault, (struct fault){.result = SQLITE_IOERR_WRITE}, 1);
+    sweep_recovery(*state, &disk_fault, (struct fault){.result = SQLITE_FULL}, 1);
+}
+
+static void test_allocations_of_opening_fail(void **state)
+{
+    sweep(try_new, &memory_fault, (struct fault){0}, 1);
+    /* A few thousand, most of them those of a new database again: every fifth is enough. */
+    sweep_recovery(*state, &memory_fault, (struct fault){0}, 5);
+}
+
+static bool try_snapshot(struct fault *fault, struct fault arm)
+{
+    void *inner;
+    char copy[128];
+
+    assert_int_equal(fixture_setup(&inner), 0);
+    struct fixture *f = inner;
+    snprintf(copy, sizeof copy, "%s/copy.db", f->folder);
+    make_database(f);
+    struct store *store = must_open(f);
+    *fault = arm;
+    int rc = store_snapshot(store, copy, &f->why);
+    bool has_struck = fault->has_struck;
+    *fault = (struct fault){0};
+    expect_rc(f, rc, rc);
+    assert_int_equal(access(copy, F_OK) == 0, rc == 0);
+    expect_routes(f, store, OLD_ROUTES);
+    store_close(&store);
+    assert_int_equal(fixture_teardown(&inner), 0);
+    return has_struck;
+}
+
+static void test_a_snapshot_that_fails_leaves_no_file(void **state)
+{
+    (void)state;
+    sweep(try_snapshot, &disk_fault, (struct fault){.result = SQLITE_FULL}, 1);
+    sweep(try_snapshot, &memory_fault, (struct fault){0}, 1);
+}
+
+/* ---- a real disk: a small tmpfs that only the child sees ---- */
+
+#define NOT_PERMITTED 77
+
+static int mount_small_disk(struct fixture *f)
+{
+    if (unshare(CLONE_NEWNS) != 0)
+        return NOT_PERMITTED;
+    return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+                   mount("tmpfs", f->folder, "tmpfs", 0, "size=512k,mode=0700") == 0
+               ? 0
+               : NOT_PERMITTED;
+}
+
+static void fill_disk(const char *filler)
+{
+    static const char block[4096];
+    int fd = open(filler, O_WRONLY | O_CREAT, 0600);
+
+    for (size_t len = sizeof block; len > 0;) {
+        if (write(fd, block, len) < 0)
+            len /= 2;
+    }
+    close(fd);
+}
+
+static int count_routes(const struct store_route *route, void *ctx)
+{
+    (void)route;
+    ++*(int *)ctx;
+    return 0;
+}
+
+static int on_full_disk(struct fixture *f)
+{
+    struct store *store = NULL;
+    struct store_seeded seeded;
+    struct config_listener listener = {.addr = {.is_dual_stack = true, .port = 443}};
+    struct config config = {.listeners = &listener, .listener_count = 1};
+    char filler[128], name[32];
+    int made = 0, there = 0, rc;
+
+    if ((rc = mount_small_disk(f)) != 0)
+        return rc;
+    snprintf(filler, sizeof filler, "%s/filler", f->folder);
+    if (store_open(f->db, &store, &f->why) != 0 || store_seed(store, &config, &seeded, &f->why) != 0)
+        return 1;
+    fill_disk(filler);
+    uint64_t start = clock_monotonic_ms();
+    do { /* what is left of the -wal's last page may take a few */
+        snprintf(name, sizeof name, "n%d.example", made);
+        rc = put(store, ":443", name, "a:1", &f->why);
+        made += rc == 0;
+    } while (rc == 0 && made < 1000);
+    if (rc != ERR_UNAVAILABLE || strstr(f->words, "full") == NULL || clock_monotonic_ms() - start > 10000)
+        return 2;
+    if (store_each_route(store, count_routes, &there, &f->why) != 0 || there != made)
+        return 3;
+    unlink(filler); /* space again: it works again, without a restart */
+    if (put(store, ":443", name, "a:1", &f->why) != 0)
+        return 4;
+    store_close(&store);
+    there = 0;
+    if (store_open(f->db, &store, &f->why) != 0 || store_each_route(store, count_routes, &there, &f->why) != 0)
+        return 5;
+    store_close(&store);
+    return there == made + 1 ? 0 : 6;
+}
+
+static int on_read_only_disk(struct fixture *f)
+{
+    struct store *store = NULL;
+    struct store_check_result result;
+    int rc;
+
+    if ((rc = mount_small_disk(f)) != 0)
+        return rc;
+    if (store_open(f->db, &store, &f->why) != 0)
+        return 1;
+    store_close(&store);
+    if (mount(NULL, f->folder, NULL, MS_REMOUNT | MS_RDONLY, NULL) != 0)
+        return NOT_PERMITTED;
+    if (store_open(f->db, &store, &f->why) != ERR_SYSTEM || strstr(f->words, "Read-only file system") == NULL)
+        return 2;
+    return store_check(f->db, &result, &f->why) == ERR_SYSTEM ? 0 : 3;
+}
+
+static int on_full_disk_from_the_start(struct fixture *f)
+{
+    struct store *store = NULL;
+    char filler[128];
+    int rc;
+
+    if ((rc = mount_small_disk(f)) != 0)
+        return rc;
+    snprintf(filler, sizeof filler, "%s/filler", f->folder);
+    fill_disk(filler);
+    if (store_open(f->db, &store, &f->why) != ERR_UNAVAILABLE || strstr(f->words, "full") == NULL)
+        return 1;
+    if (access(f->db, F_OK) == 0)
+        return 2;
+    unlink(filler);
+    if (store_open(f->db, &store, &f->why) != 0)
+        return 3;
+    store_close(&store);
+    return 0;
+}
+
+static void run_on_small_disk(void **state, child_fn body)
+{
+    int status = run_child(*state, body);
+
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == NOT_PERMITTED) {
+        print_message("skipped: mounting a file system of its own is not permitted here\n");
+        skip();
+    }
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void test_a_full_disk_refuses_changes_and_recovers(void **state)
+{
+    run_on_small_disk(state, on_full_disk);
+}
+
+static void test_a_full_disk_at_the_first_start(void **state)
+{
+    run_on_small_disk(state, on_full_disk_from_the_start);
+}
+
+static void test_a_read_only_disk_is_refused(void **state)
+{
+    run_on_small_disk(state, on_read_only_disk);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_write_of_every_change_fails_once),
+        cmocka_unit_test(test_every_sync_of_every_change_fails_once),
+        cmocka_unit_test(test_every_allocation_of_every_change_fails_once),
+        TEST(test_after_a_failed_sync_nothing_is_promised),
+        TEST(test_every_disk_operation_of_opening_fails_once),
+        TEST(test_allocations_of_opening_fail),
+        cmocka_unit_test(test_a_snapshot_that_fails_leaves_no_file),
+        TEST(test_a_full_disk_refuses_changes_and_recovers),
+        TEST(test_a_full_disk_at_the_first_start),
+        TEST(test_a_read_only_disk_is_refused),
+    };
+
+    if (access("/dev/shm", W_OK) == 0)
+        fixture_root = "/dev/shm"; /* thousands of syncs, and the faults are of our own making */
+    if (faulty_memory_install() != SQLITE_OK || faulty_vfs_install() != SQLITE_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
