@@ -58,7 +58,7 @@ struct store_listener {
  *
  * A refused file, and its folder, stay as they were, byte for byte.
  *
- * @return 0; ERR_IN_USE: another server has it; ERR_FOREIGN: no SQLite file, or another program's; ERR_NEWER: a later version's
+ * @return 0; ERR_IN_USE: another server has it, or another program has it locked; ERR_FOREIGN: no SQLite file, or another program's; ERR_NEWER: a later version's
  *         schema; ERR_CORRUPT: damaged; ERR_SYSTEM: cannot be reached, read or written (why has the system's words; also for a
  *         symbolic link, a folder or a device at path); ERR_UNAVAILABLE: disk full, I/O error; ERR_NO_MEMORY
  */

@@ -34,18 +34,21 @@ int store_step(struct store *store, enum store_stmt which, const char *doing, st
     return rc;
 }
 
-/* Writing into a file that has been removed or replaced would be a promise to nobody. */
+/* Writing into files that have been removed or replaced would be a promise to nobody. */
 static bool is_moved(struct store *store)
 {
     int has_moved = 0;
 
-    return sqlite3_file_control(store->db, "main", SQLITE_FCNTL_HAS_MOVED, &has_moved) == SQLITE_OK && has_moved != 0;
+    return (sqlite3_file_control(store->db, "main", SQLITE_FCNTL_HAS_MOVED, &has_moved) == SQLITE_OK &&
+            has_moved != 0) ||
+           !store_file_has_wal(&store->file);
 }
 
 static int refuse_if_unsafe(struct store *store, struct strbuf *why)
 {
     if (is_moved(store))
-        strbuf_addf(why, "database %s: the file has been removed or replaced; restart mc-proxy", store->file.path);
+        strbuf_addf(why, "database %s: the file or its -wal has been removed or replaced; restart mc-proxy",
+                    store->file.path);
     else if (store->is_poisoned)
         strbuf_addf(why, "database %s: no changes after an earlier disk error; look at the disk, then restart mc-proxy",
                     store->file.path);
@@ -196,7 +199,7 @@ static int step_route(struct store *store, enum store_stmt which, int64_t listen
 int store_put_route(struct store *store, const struct store_route *route, bool *created_out, struct strbuf *why)
 {
     bool created = false;
-    int64_t id;
+    int64_t id = 0;
     int rc = store_change_begin(store, why);
 
     if (rc != 0)
@@ -216,7 +219,7 @@ int store_put_route(struct store *store, const struct store_route *route, bool *
 int store_remove_route(struct store *store, const char *listener, const char *hostname, struct strbuf *why)
 {
     struct store_route route = {.listener = listener, .hostname = hostname};
-    int64_t id;
+    int64_t id = 0;
     int rc = store_change_begin(store, why);
 
     if (rc != 0)

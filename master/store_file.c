@@ -99,37 +99,32 @@ static int open_file(struct store_file *file, int flags, struct strbuf *why)
     return system_error(file->path, flags == O_RDWR ? "cannot be opened for writing" : "cannot be read", why);
 }
 
-/* The process that holds the flock on fd, by /proc/locks ("1: FLOCK  ADVISORY  WRITE 123 fd:00:456 0 EOF"); 0 if that does not tell. */
-static int find_lock_holder(int fd)
+/* The process that holds the flock, by /proc/locks ("1: FLOCK  ADVISORY  WRITE 123 fd:00:456 0 EOF"); false if that does not tell. */
+static bool find_lock_holder(int fd, char pid_out[16])
 {
     struct stat st;
-    char line[256];
-    int holder = 0;
+    char line[256], ours[64], theirs[64];
+    bool is_found = false;
 
     if (fstat(fd, &st) != 0)
-        return 0;
+        return false;
     FILE *locks = fopen("/proc/locks", "re");
     if (locks == NULL)
-        return 0;
-    while (holder == 0 && fgets(line, sizeof line, locks) != NULL) {
-        int pid;
-        unsigned major_number, minor_number;
-        uint64_t inode;
-        if (sscanf(line, "%*d: FLOCK %*s WRITE %d %x:%x:%" SCNu64, &pid, &major_number, &minor_number, &inode) == 4 &&
-            inode == st.st_ino && makedev(major_number, minor_number) == st.st_dev)
-            holder = pid;
-    }
+        return false;
+    snprintf(ours, sizeof ours, "%02x:%02x:%" PRIu64, major(st.st_dev), minor(st.st_dev), (uint64_t)st.st_ino);
+    while (!is_found && fgets(line, sizeof line, locks) != NULL)
+        is_found = sscanf(line, "%*s FLOCK %*s WRITE %15s %63s", pid_out, theirs) == 2 && strcmp(ours, theirs) == 0;
     fclose(locks);
-    return holder;
+    return is_found;
 }
 
 static int refuse_in_use(const struct store_file *file, struct strbuf *why)
 {
-    int holder = find_lock_holder(file->fd);
+    char pid[16];
 
     strbuf_addf(why, "database %s: in use by another mc-proxy", file->path);
-    if (holder > 0)
-        strbuf_addf(why, " (pid %d)", holder);
+    if (find_lock_holder(file->fd, pid))
+        strbuf_addf(why, " (pid %s)", pid);
     strbuf_add(why, "; stop that one first, or use another database");
     return ERR_IN_USE;
 }
@@ -197,6 +192,14 @@ static bool has_companion(const struct store_file *file, const char *suffix)
 
     snprintf(name, sizeof name, "%s%s", file->path, suffix);
     return lstat(name, &st) == 0 && st.st_size > 0;
+}
+
+bool store_file_has_wal(const struct store_file *file)
+{
+    char name[STORE_PATH_MAX + 16];
+
+    snprintf(name, sizeof name, "%s-wal", file->path);
+    return access(name, F_OK) == 0;
 }
 
 static uint32_t be32(const uint8_t *at)
@@ -271,6 +274,10 @@ int store_file_open(const char *path, struct store_file *out, struct strbuf *why
     if ((rc = store_path_set(path, out->path, why)) != 0 || (rc = check_folder(out->path, why)) != 0 ||
         (rc = open_and_lock(out, why)) != 0 || (rc = look_at(out, why)) != 0)
         store_file_close(out, false);
+    else if (out->is_empty)
+        (void)fchmod(
+            out->fd,
+            0600); /* as new as one of our own making; if it is somebody else's file, its mode is their choice */
     return rc;
 }
 

@@ -39,6 +39,9 @@ int store_file_open(const char *path, struct store_file *out, struct strbuf *why
 /** The same for looking only: makes nothing, shares the lock. out->fd is -1 if there is no file or a server has it. */
 int store_file_inspect(const char *path, struct store_file *out, struct strbuf *why) MUST_CHECK;
 
+/** Is there a -wal beside the file, be it empty? An open store always has one. */
+bool store_file_has_wal(const struct store_file *file);
+
 /** Let go of the lock. If nothing came of the opening (!keep), what it made is removed. */
 void store_file_close(struct store_file *file, bool keep);
 

@@ -267,9 +267,9 @@ void store_close(struct store **store)
         return;
     CHECK_MAGIC(*store, STORE_MAGIC);
     store_rollback(*store);
-    /* Closing folds the -wal in as well, but only where no other program has the file open. A failure leaves it for the next start. */
-    if (!(*store)->is_poisoned)
-        (void)sqlite3_wal_checkpoint_v2((*store)->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    /* Closing folds the -wal in as well, but only where no other program has the file open. A failure leaves it for the next start.
+     * Also after a failed sync: what was answered as failed is not in the index of the -wal, and goes away with it. */
+    (void)sqlite3_wal_checkpoint_v2((*store)->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     close_handles(*store, true);
     *store = NULL;
 }

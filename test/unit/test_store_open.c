@@ -265,11 +265,9 @@ static void test_refused_files_stay_as_they_were(void **state)
     char before[FOLDER_TEXT], after[FOLDER_TEXT];
 
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
-        void *inner;
         struct store *store = NULL;
         struct store_check_result result;
-        assert_int_equal(fixture_setup(&inner), 0);
-        struct fixture *f = inner;
+        struct fixture *f = fixture_new();
         refusals[i].make(f);
         list_folder(f->folder, before, sizeof before);
         expect_refusal(f, &refusals[i], store_open(f->db, &store, &f->why));
@@ -279,7 +277,7 @@ static void test_refused_files_stay_as_they_were(void **state)
         expect_refusal(f, &refusals[i], store_check(f->db, &result, &f->why));
         list_folder(f->folder, after, sizeof after);
         assert_string_equal(after, before);
-        assert_int_equal(fixture_teardown(&inner), 0);
+        fixture_free(f);
     }
     (void)state;
 }
@@ -455,6 +453,7 @@ static void test_an_empty_file_is_a_new_database(void **state)
     expect_rc(f, store_check(f->db, &result, &f->why), 0);
     assert_false(result.is_missing || result.is_unread);
     struct store *store = must_open(f);
+    expect_mode(f->db, "", 0600); /* it had 0640 */
     expect_routes(f, store, "");
     store_close(&store);
 }

@@ -11,6 +11,7 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,6 +65,7 @@ static pid_t start_reader(const struct tables_fixture *f, struct report *report,
     assert_true(pid >= 0);
     if (pid > 0)
         return pid;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that failed leaves no reader behind */
     struct table_view view = open_view(f, slot);
     while (atomic_load(&report->stop) == 0) {
         fn(&view, report, context, slot);

@@ -38,6 +38,17 @@ def rss_bytes(pid):
     raise AssertionError(f"no RssAnon of {pid}")
 
 
+def open_files(pid):
+    """What the descriptors of a process lead to."""
+    targets = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            targets.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    return targets
+
+
 def listening_ports():
     """TCP ports in LISTEN state, of both families; asking makes no connection."""
     ports = set()
