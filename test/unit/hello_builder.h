@@ -54,6 +54,7 @@ struct hello_spec {
     bool has_no_extensions;
     struct bytes session_id, ciphers, compression; /* 32 bytes; two suites; null */
     struct bytes extensions;                       /* server_name www.example.com */
+    struct bytes tail;                             /* behind them, inside the message: nothing */
 };
 
 static inline struct bytes hello_or(struct bytes given, struct bytes usual)
@@ -75,6 +76,7 @@ static inline void hello_build_message(const struct hello_spec *spec, struct hel
     hello_put_vector(&body, 1, hello_or(spec->compression, HELLO_LITERAL("\0")));
     if (!spec->has_no_extensions)
         hello_put_vector(&body, 2, hello_or(spec->extensions, HELLO_LITERAL(HELLO_SNI_EXAMPLE)));
+    hello_put(&body, spec->tail);
     out->len = 0;
     hello_put_number(out, 1, 1);
     hello_put_vector(out, 3, hello_all(&body));

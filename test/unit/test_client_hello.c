@@ -205,6 +205,11 @@ static const struct {
     {{.ciphers = HELLO_LITERAL("\x13\1\x13")}, "cipher suites"},
     {{.compression = HELLO_ABSENT}, "compression"},
     {{.compression = HELLO_LITERAL("\1")}, "compression"},
+    {{.tail = HELLO_LITERAL("\0")}, "do not end"},
+    {{.has_no_extensions = true, .tail = HELLO_LITERAL("\0")}, "do not end"},
+    {{.has_no_extensions = true, .tail = HELLO_LITERAL("\0\1")}, "do not end"},
+    {{.has_no_extensions = true, .tail = HELLO_LITERAL("\0\0\0")}, "do not end"},
+    {{.has_no_extensions = true, .tail = HELLO_LITERAL("\0\0" HELLO_SNI_A)}, "do not end"},
 #define BAD_EXT(literal, reason)                       \
     {                                                  \
         {.extensions = HELLO_LITERAL(literal)}, reason \
@@ -225,6 +230,12 @@ static const struct {
             "twice"),
     BAD_EXT(HELLO_SNI_A HELLO_SNI_A, "twice"),
     BAD_EXT("\0\x29\0\0" HELLO_SNI_A, "pre_shared_key"),
+    BAD_EXT(HELLO_SNI_A "\0\x29\0\0"
+                        "\0\x17\0\0",
+            "pre_shared_key"),
+    BAD_EXT(HELLO_SNI_A "\0\x29\0\0"
+                        "\0",
+            "pre_shared_key"),
     /* server_name */
     BAD_EXT("\0\0\0\0", "server_name: malformed list"),
     BAD_EXT("\0\0\0\1\0", "server_name: malformed list"),
