@@ -38,8 +38,8 @@ struct client_hello {
  * single bytes is scanned once and not from the start each time. Zero it before the first call.
  */
 struct hello_progress {
-    uint32_t scanned;       /* bytes of `in` that lie before the record header (or record body) at hand */
-    uint32_t message_bytes; /* handshake bytes seen so far, over all records */
+    uint32_t scanned;       /* bytes of `in` before the header of the record at hand, the first that is not complete */
+    uint32_t message_bytes; /* handshake bytes in the records before it */
     uint32_t message_len;   /* length of the whole message with its header; 0 until its 4 header bytes are there */
 };
 
