@@ -41,14 +41,18 @@ static inline void sip_absorb(uint64_t v[4], uint64_t word)
     v[0] ^= word;
 }
 
-static inline uint32_t sip_finish(uint64_t v[4])
+static inline uint64_t sip_finish(uint64_t v[4])
 {
     v[2] ^= 0xff;
     sip_round(v);
     sip_round(v);
     sip_round(v);
-    uint64_t h = v[0] ^ v[1] ^ v[2] ^ v[3];
-    return (uint32_t)(h ^ h >> 32);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+static inline uint32_t tag_of(uint64_t hash)
+{
+    return (uint32_t)(hash ^ hash >> 32);
 }
 
 static inline uint64_t load_word(const uint8_t *at)
@@ -89,10 +93,10 @@ uint32_t shm_hash_name_suffix(struct shm_hash_name *h, size_t suffix_len, uint32
         tail |= load_partial(name.ptr + (name.len - suffix_len), suffix_len % 8, suffix_len >= 8);
     sip_absorb(v, tail);
     sip_absorb(v, context);
-    return sip_finish(v);
+    return tag_of(sip_finish(v));
 }
 
-uint32_t shm_hash_words(const uint64_t seed[2], const uint64_t *words, unsigned count)
+uint64_t shm_hash_words64(const uint64_t seed[2], const uint64_t *words, unsigned count)
 {
     uint64_t v[4];
 
@@ -100,4 +104,9 @@ uint32_t shm_hash_words(const uint64_t seed[2], const uint64_t *words, unsigned 
     for (unsigned i = 0; i < count; i++)
         sip_absorb(v, words[i]);
     return sip_finish(v);
+}
+
+uint32_t shm_hash_words(const uint64_t seed[2], const uint64_t *words, unsigned count)
+{
+    return tag_of(shm_hash_words64(seed, words, count));
 }

@@ -50,6 +50,9 @@ uint32_t shm_hash_name_suffix(struct shm_hash_name *h, size_t suffix_len, uint32
 /** The tag of a key of fixed width, for example an address and its prefix length. */
 uint32_t shm_hash_words(const uint64_t seed[2], const uint64_t *words, unsigned count);
 
+/** The same with all 64 bits, where there is no record to compare with (rate_limit.c). */
+uint64_t shm_hash_words64(const uint64_t seed[2], const uint64_t *words, unsigned count);
+
 /** A walk over the records with one tag. Fields are shm_hash.h's and the master's hash writer's business. */
 struct shm_hash_probe {
     const struct shm_hash_bucket *buckets;

@@ -85,13 +85,14 @@ struct shm_root {
     shm_off route_depths;    /* struct shm_route_depths[SHM_LISTENERS_MAX]; belongs to routes and changes with it */
     struct shm_hash_ref fw4; /* firewall, IPv4 prefixes */
     struct shm_hash_ref fw6; /* firewall, IPv6 prefixes */
+    shm_off fw_masks;        /* struct shm_fw_masks; belongs to both and changes with either */
     /* _Atomic uint64_t[backend_capacity]: backend id -> offset of struct shm_backend, 0: free. The same in every root: a reader
      * with an older root finds routes that were added since, so the ids in them must mean the same there. */
     shm_off backends;
     uint32_t backend_capacity;
     uint32_t reserved;
 };
-_Static_assert(sizeof(struct shm_root) == 80, "shared layout");
+_Static_assert(sizeof(struct shm_root) == 88, "shared layout");
 
 /** A listener as the tables know it; its place in the array is the listener id. */
 struct shm_listener {
@@ -100,12 +101,25 @@ struct shm_listener {
 };
 _Static_assert(sizeof(struct shm_listener) == 8, "shared layout");
 
-/** Which prefix lengths and countries have rules: a look-up asks only for those. */
-struct shm_firewall {
-    _Atomic uint64_t v4_lengths;    /* bit p: a rule with prefix length p, 0..32 */
-    _Atomic uint64_t v6_lengths[3]; /* bit p of word p / 64, 0..128 */
+/**
+ * Which prefix lengths have rules, as a look-up asks only for those, and which countries. A length's bit is set before the first
+ * such rule becomes visible and cleared after the last one went. When an array is built anew or all rules are replaced, the new
+ * root has masks of its own, and those of the old one stay as they were: whoever still holds it sees the rules of one moment.
+ */
+struct shm_fw_masks {
+    _Atomic uint64_t lengths4;      /* bit p: a rule with prefix length p, 0..32 */
+    _Atomic uint64_t lengths6[3];   /* bit p % 64 of word p / 64, 0..128 */
     _Atomic uint64_t countries[11]; /* bit (26 * first + second letter, 'A' = 0) */
-    _Atomic uint64_t rate_limit;    /* high half: new connections per window, 0 = off; low half: window in ms */
+};
+
+/**
+ * The rule of the rate limiter (rate_limit.h). What an address has used is counted in intervals of the rule that was in force then,
+ * so the last rules stay readable. A rule is: high half connections per window, 0 = off; low half window in ms.
+ */
+#define SHM_RATE_RULES 4
+struct shm_rate_rules {
+    _Atomic uint64_t current; /* which of rules[] is in force */
+    _Atomic uint64_t rules[SHM_RATE_RULES];
 };
 
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): root and epoch change together and share a line with nothing else */
@@ -119,7 +133,7 @@ struct shm_tables {
         SHM_CACHE_LINE) _Atomic uint64_t root; /* offset of the current struct shm_root; never 0 once workers run */
     /* 1 and up; goes up before the first and after the last store of every change (see "How readers and the writer agree") */
     _Atomic uint64_t epoch;
-    _Alignas(SHM_CACHE_LINE) struct shm_firewall firewall;
+    _Alignas(SHM_CACHE_LINE) struct shm_rate_rules rate;
     _Alignas(SHM_CACHE_LINE) struct shm_listener listeners[SHM_LISTENERS_MAX];
 };
 #define SHM_ARENA ((sizeof(struct shm_tables) + 4095) / 4096 * 4096)
@@ -139,7 +153,7 @@ _Static_assert(sizeof(struct shm_route) == 8, "shared layout");
 /** A firewall rule of one prefix; in the IPv4 table addr has 4 bytes, in the IPv6 table 16. Bits behind prefix_len are zero. */
 struct shm_fw_rule {
     uint8_t prefix_len;
-    uint8_t flags; /* SHM_FW_*: what it was written as; both may be there for one address */
+    _Atomic uint8_t flags; /* SHM_FW_*: how it was written; both may be there for one address; never 0 while visible */
     uint8_t reserved[2];
     uint8_t addr[];
 };

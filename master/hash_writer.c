@@ -6,6 +6,7 @@
 
 #define BUCKETS_MIN 64u /* one page; also what a slab would not align to cache lines */
 _Static_assert(BUCKETS_MIN * sizeof(struct shm_hash_bucket) > SHM_SMALL_MAX, "arrays get pages: aligned and zeroed");
+#define SLICE_BUCKETS 2048u /* of a table of a million entries: some 8,000 records */
 _Static_assert(SHM_SEGMENT_BYTES / 8 <= UINT32_MAX, "a slot has 32 bits for an offset / 8");
 
 static uint64_t slots_of(uint32_t buckets)
@@ -85,6 +86,84 @@ int hash_writer_rebuild(const struct hash_writer *w, struct tables *t, uint32_t 
     out->used = w->used;
     out->reserved = w->reserved;
     return 0;
+}
+
+int hash_writer_make_room_unseen(struct hash_writer *w, struct tables *t)
+{
+    struct hash_writer fresh;
+
+    if (!hash_writer_is_full(w, 1))
+        return 0;
+    if (hash_writer_rebuild(w, t, 1, &fresh) != 0)
+        return ERR_NO_MEMORY;
+    hash_writer_free_now(w, t);
+    *w = fresh;
+    return 0;
+}
+
+int hash_rebuild_prepare(const struct hash_writer *w, struct tables *t, uint32_t more, struct hash_rebuild *out)
+{
+    if (hash_writer_rebuild(w, t, more, &out->fresh) != 0)
+        return ERR_NO_MEMORY;
+    if (tables_retire_reserve(t, 1) != 0)
+        goto free_array;
+    if (tables_root_prepare(t, &out->root) == 0)
+        return 0;
+
+    tables_retire_unreserve(t, 1);
+free_array:
+    hash_writer_free_now(&out->fresh, t);
+    return ERR_NO_MEMORY;
+}
+
+void hash_rebuild_abort(struct hash_rebuild *r, struct tables *t)
+{
+    tables_root_abort(t, r->root);
+    tables_retire_unreserve(t, 1);
+    hash_writer_free_now(&r->fresh, t);
+}
+
+void hash_rebuild_publish(struct hash_rebuild *r, struct hash_writer *w, struct tables *t, const struct shm_root *root)
+{
+    struct shm_hash_ref old = w->ref;
+
+    tables_root_publish(t, r->root, root);
+    if (old.bucket_count != 0)
+        tables_retire(t, old.buckets, hash_writer_bytes(&old), NULL, NULL);
+    else
+        tables_retire_unreserve(t, 1);
+    *w = r->fresh;
+}
+
+static void free_records(const struct shm_hash_bucket *bucket, hash_record_free_fn free_record, void *owner)
+{
+    for (unsigned k = 0; k < SHM_HASH_BUCKET_SLOTS; k++) {
+        uint64_t slot = atomic_load_explicit(&bucket->slots[k], memory_order_relaxed);
+        if (shm_hash_slot_has_record(slot))
+            free_record(owner, (shm_off)(uint32_t)slot * 8);
+    }
+}
+
+bool hash_array_free_slice(struct tables *t, struct retired *item, hash_record_free_fn free_record)
+{
+    const struct shm_hash_bucket *buckets = tables_at(t, item->off);
+    uint64_t count = item->size / sizeof *buckets;
+    uint64_t end = item->progress + SLICE_BUCKETS < count ? item->progress + SLICE_BUCKETS : count;
+
+    for (; item->progress < end; item->progress++)
+        free_records(&buckets[item->progress], free_record, item->owner);
+    if (end < count)
+        return false;
+    tables_free_now(t, item->off, item->size);
+    return true;
+}
+
+void hash_array_free_now(struct tables *t, const struct shm_hash_ref *ref, hash_record_free_fn free_record, void *owner)
+{
+    struct retired item = {.off = ref->buckets, .size = hash_writer_bytes(ref), .owner = owner};
+
+    while (!hash_array_free_slice(t, &item, free_record))
+        continue;
 }
 
 void hash_writer_reserve(struct hash_writer *w)

@@ -46,6 +46,39 @@ bool hash_writer_is_sparse(const struct hash_writer *w);
 int hash_writer_rebuild(const struct hash_writer *w, struct tables *t, uint32_t more,
                         struct hash_writer *out) MUST_CHECK;
 
+/** The same for an array that nobody sees yet, in its place, if it is full. 0, or ERR_NO_MEMORY and nothing has changed. */
+int hash_writer_make_room_unseen(struct hash_writer *w, struct tables *t) MUST_CHECK;
+
+/** An array built anew that is to replace the one in force, with all that showing it needs. Embedded; fields are ours. */
+struct hash_rebuild {
+    struct hash_writer fresh;
+    shm_off root;
+};
+
+/** hash_writer_rebuild(), memory for a root, and a place for the old array in the retire queue. 0 or ERR_NO_MEMORY. */
+int hash_rebuild_prepare(const struct hash_writer *w, struct tables *t, uint32_t more,
+                         struct hash_rebuild *out) MUST_CHECK;
+void hash_rebuild_abort(struct hash_rebuild *r, struct tables *t);
+
+/**
+ * Between tables_change_begin() and _end(), with nothing changed in *w since: publish a root, which the caller has made of
+ * *tables_root() and r->fresh.ref, and let *w go on with the new array. Cannot fail.
+ */
+void hash_rebuild_publish(struct hash_rebuild *r, struct hash_writer *w, struct tables *t, const struct shm_root *root);
+
+/** What becomes of a record whose array is freed. */
+typedef void (*hash_record_free_fn)(void *owner, shm_off record);
+
+/**
+ * The work of a retired_free_fn: free the records of a retired array (of hash_writer_bytes() bytes) by free_record(item->owner, ...),
+ * some thousands at a time, and at last the array. Returns true when all is done.
+ */
+bool hash_array_free_slice(struct tables *t, struct retired *item, hash_record_free_fn free_record);
+
+/** The same at once, for an array that nobody has seen. */
+void hash_array_free_now(struct tables *t, const struct shm_hash_ref *ref, hash_record_free_fn free_record,
+                         void *owner);
+
 /** Keep room for an insertion, which hash_writer_is_full(w, 1) must have said is there. */
 void hash_writer_reserve(struct hash_writer *w);
 void hash_writer_unreserve(struct hash_writer *w);

@@ -12,33 +12,18 @@ struct route_bulk {
 };
 
 #define DEPTHS_BYTES   (SHM_LISTENERS_MAX * sizeof(struct shm_route_depths))
-#define RETIRED_PLACES 2    /* the old array with its records, the old depths */
-#define SLICE_BUCKETS  2048 /* of a table of a million routes: some 8,000 records */
+#define RETIRED_PLACES 2 /* the old array with its records, the old depths */
 
-/** Free the records of a bucket that nobody reads or changes any more. */
-static void free_bucket(struct route_writer *w, const struct shm_hash_bucket *bucket)
+static void free_record(void *writer, shm_off record)
 {
-    for (unsigned k = 0; k < SHM_HASH_BUCKET_SLOTS; k++) {
-        uint64_t slot = atomic_load_explicit(&bucket->slots[k], memory_order_relaxed);
-        if (shm_hash_slot_has_record(slot))
-            route_record_free(w, (shm_off)(uint32_t)slot * 8);
-    }
+    route_record_free(writer, record);
 }
 
-/** A whole table that nobody can read any more: its records, a slice at a time, then its array. */
-static bool free_table(struct retired *item)
+static bool free_retired_table(struct retired *item)
 {
-    struct route_writer *w = item->owner;
-    const struct shm_hash_bucket *buckets = tables_at(w->tables, item->off);
-    uint64_t count = item->size / sizeof *buckets;
-    uint64_t end = item->progress + SLICE_BUCKETS < count ? item->progress + SLICE_BUCKETS : count;
+    const struct route_writer *w = item->owner;
 
-    for (; item->progress < end; item->progress++)
-        free_bucket(w, &buckets[item->progress]);
-    if (end < count)
-        return false;
-    tables_free_now(w->tables, item->off, item->size);
-    return true;
+    return hash_array_free_slice(w->tables, item, free_record);
 }
 
 static int allocate(struct route_writer *w, uint64_t expected, struct route_bulk *bulk)
@@ -82,21 +67,6 @@ int route_bulk_begin(struct route_writer *w, uint64_t expected, struct route_bul
     return 0;
 }
 
-static int make_room(struct route_bulk *bulk)
-{
-    struct hash_writer *hash = &bulk->set->hash;
-    struct hash_writer fresh;
-    int rc = 0;
-
-    if (!hash_writer_is_full(hash, 1))
-        return 0;
-    if ((rc = hash_writer_rebuild(hash, bulk->writer->tables, 1, &fresh)) != 0)
-        return rc;
-    hash_writer_free_now(hash, bulk->writer->tables);
-    *hash = fresh;
-    return 0;
-}
-
 int route_bulk_add(struct route_bulk *bulk, uint16_t listener, const struct host_pattern *pattern,
                    const struct backend_addr *backend, bool send_proxy_protocol)
 {
@@ -107,7 +77,8 @@ int route_bulk_add(struct route_bulk *bulk, uint16_t listener, const struct host
     int rc = 0;
 
     CHECK(listener < SHM_LISTENERS_MAX);
-    if ((rc = make_room(bulk)) != 0 || (rc = route_set_prepare_count(bulk->set, &key)) != 0 ||
+    if ((rc = hash_writer_make_room_unseen(&bulk->set->hash, w->tables)) != 0 ||
+        (rc = route_set_prepare_count(bulk->set, &key)) != 0 ||
         (rc = backend_set_acquire(w->backends, backend, &id)) != 0)
         return rc;
     if ((rc = route_record_new(w->tables, &key, id, send_proxy_protocol, &record)) != 0) {
@@ -133,7 +104,7 @@ void route_bulk_publish(struct route_bulk **bulk)
     value.route_depths = fresh->depths;
     tables_root_publish(w->tables, (*bulk)->root, &value);
     if (old->hash.ref.bucket_count != 0)
-        tables_retire(w->tables, old->hash.ref.buckets, hash_writer_bytes(&old->hash.ref), free_table, w);
+        tables_retire(w->tables, old->hash.ref.buckets, hash_writer_bytes(&old->hash.ref), free_retired_table, w);
     else
         tables_retire_unreserve(w->tables, 1);
     tables_retire(w->tables, old->depths, DEPTHS_BYTES, NULL, NULL);
@@ -153,10 +124,7 @@ void route_bulk_abort(struct route_bulk **bulk)
     struct route_writer *w = (*bulk)->writer;
     struct route_set *set = (*bulk)->set;
 
-    struct retired table = {
-        .off = set->hash.ref.buckets, .size = hash_writer_bytes(&set->hash.ref), .owner = w, .free_fn = free_table};
-    while (!free_table(&table))
-        continue;
+    hash_array_free_now(w->tables, &set->hash.ref, free_record, w);
     tables_free_now(w->tables, set->depths, DEPTHS_BYTES);
     tables_root_abort(w->tables, (*bulk)->root);
     tables_retire_unreserve(w->tables, RETIRED_PLACES);

@@ -53,31 +53,15 @@ static bool free_retired_record(struct retired *item)
 /** Show a newly built array of the same routes in place of the one in force. */
 static int replace_array(struct route_writer *w, uint32_t more)
 {
-    struct shm_hash_ref old = w->live->hash.ref;
-    struct hash_writer fresh;
-    shm_off root = 0;
+    struct hash_rebuild rebuild;
 
-    if (hash_writer_rebuild(&w->live->hash, w->tables, more, &fresh) != 0)
+    if (hash_rebuild_prepare(&w->live->hash, w->tables, more, &rebuild) != 0)
         return ERR_NO_MEMORY;
-    if (tables_retire_reserve(w->tables, 1) != 0) {
-        hash_writer_free_now(&fresh, w->tables);
-        return ERR_NO_MEMORY;
-    }
-    if (tables_root_prepare(w->tables, &root) != 0) {
-        tables_retire_unreserve(w->tables, 1);
-        hash_writer_free_now(&fresh, w->tables);
-        return ERR_NO_MEMORY;
-    }
     tables_change_begin(w->tables);
     struct shm_root value = *tables_root(w->tables);
-    value.routes = fresh.ref;
-    tables_root_publish(w->tables, root, &value);
-    if (old.bucket_count != 0)
-        tables_retire(w->tables, old.buckets, hash_writer_bytes(&old), NULL, NULL);
-    else
-        tables_retire_unreserve(w->tables, 1);
+    value.routes = rebuild.fresh.ref;
+    hash_rebuild_publish(&rebuild, &w->live->hash, w->tables, &value);
     tables_change_end(w->tables);
-    w->live->hash = fresh;
     return 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "err.h"
@@ -50,13 +51,17 @@ static int write_first_root(struct tables *t, uint64_t words_bytes)
 {
     shm_off root = 0;
     shm_off depths = 0;
+    shm_off masks = 0;
 
     if (shm_arena_alloc(&t->arena, sizeof(struct shm_root), &root) != 0 ||
-        shm_arena_alloc(&t->arena, SHM_LISTENERS_MAX * sizeof(struct shm_route_depths), &depths) != 0)
+        shm_arena_alloc(&t->arena, SHM_LISTENERS_MAX * sizeof(struct shm_route_depths), &depths) != 0 ||
+        shm_arena_alloc(&t->arena, sizeof(struct shm_fw_masks), &masks) != 0)
         return ERR_NO_MEMORY;
+    memset(tables_at(t, masks), 0, sizeof(struct shm_fw_masks));
     *(struct shm_root *)tables_at(t, root) = (struct shm_root){
         .generation = 1,
         .route_depths = depths,
+        .fw_masks = masks,
         .backends = SHM_ARENA,
         .backend_capacity = (uint32_t)(words_bytes / sizeof(uint64_t)),
     };

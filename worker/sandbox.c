@@ -3,6 +3,7 @@
 #include "sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <seccomp.h>
 #include <stddef.h>
@@ -76,7 +77,7 @@ static const int plain_calls[] = {
     SCMP_SYS(futex),          SCMP_SYS(getrandom),       SCMP_SYS(rt_sigreturn),
     SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction),    SCMP_SYS(sigaltstack),
     SCMP_SYS(getpid),         SCMP_SYS(gettid),          SCMP_SYS(restart_syscall),
-    SCMP_SYS(exit),           SCMP_SYS(exit_group),
+    SCMP_SYS(exit),           SCMP_SYS(exit_group),      SCMP_SYS(lseek),
 };
 
 static int allow_plain(scmp_filter_ctx filter)
@@ -107,7 +108,9 @@ static int allow_some(scmp_filter_ctx filter)
                                SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0))) != 0 ||
         (rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
                                SCMP_A0(SCMP_CMP_EQ, (uint64_t)getpid()))) != 0 ||
-        (rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, SIOCOUTQ))) != 0)
+        (rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, SIOCOUTQ))) != 0 ||
+        /* A new GeoIP database: is it sealed? */
+        (rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, F_GET_SEALS))) != 0)
         return rc;
     return 0;
 }
