@@ -18,9 +18,11 @@
 #include "config_check.h"
 #include "ctl_codec.h"
 #include "err.h"
+#include "geoip.h"
 #include "log_drain.h"
 #include "log_event.h"
 #include "log_output.h"
+#include "rate_limit.h"
 #include "state.h"
 #include "stats_segment.h"
 #include "supervisor.h"
@@ -133,6 +135,19 @@ static int open_state(struct server *s)
     return CLI_DONE;
 }
 
+/** A rule that cannot be kept is no rule: better not to start than to let a blocked country in. */
+static int refuse_countries(uint64_t count)
+{
+    struct log_event e;
+
+    log_event_begin(
+        &e, LOG_ERROR,
+        "the database has country rules, but [firewall] geoip_db names no database to look countries up in");
+    log_event_u64(&e, LOG_KEY_RULES, count);
+    log_event_end(&e);
+    return CLI_CONFIG;
+}
+
 static int load_state(struct server *s)
 {
     char text[1024];
@@ -142,8 +157,9 @@ static int load_state(struct server *s)
 
     if (state_load(s->state, s->config, &loaded, &why) != 0)
         return fail_logged("cannot load the database", text);
-    log_event_begin(&e, LOG_INFO, "routes loaded");
+    log_event_begin(&e, LOG_INFO, "routes and firewall rules loaded");
     log_event_u64(&e, LOG_KEY_ROUTES, loaded.routes);
+    log_event_u64(&e, LOG_KEY_RULES, loaded.rules);
     log_event_u64(&e, LOG_KEY_LISTENERS, s->config->listener_count);
     log_event_cstr(&e, LOG_KEY_PATH, s->config->database_path);
     log_event_end(&e);
@@ -154,6 +170,24 @@ static int load_state(struct server *s)
         log_event_u64(&e, LOG_KEY_ROUTES, loaded.unused_routes);
         log_event_end(&e);
     }
+    return loaded.country_rules == 0 || s->config->geoip_db != NULL ? CLI_DONE : refuse_countries(loaded.country_rules);
+}
+
+/** Hand the workers a copy of the GeoIP database that nobody can change or cut. */
+static int load_geoip(struct server *s)
+{
+    char text[512];
+    struct strbuf why = STRBUF_OF(text);
+    int fd;
+
+    if (s->config->geoip_db == NULL)
+        return CLI_DONE;
+    strbuf_addf(&why, "%s: ", s->config->geoip_db);
+    if (geoip_load_copy(s->config->geoip_db, &fd, &why) != 0) {
+        (void)fail_logged("cannot load the GeoIP database", text);
+        return CLI_CONFIG;
+    }
+    supervisor_set_geoip(s->supervisor, fd);
     return CLI_DONE;
 }
 
@@ -221,7 +255,8 @@ static int make_supervisor(struct server *s)
         .binary_fd = s->binary_fd,
         .tables_fd = tables_worker_fd(state_tables(s->state)),
         .tables_bytes = tables_bytes(state_tables(s->state)),
-        .rate_fd = -1,
+        .rate_fd = state_rate_fd(s->state),
+        .rate_bytes = sizeof(struct rate_table),
         .stats = &s->stats,
         .log_ring_bytes = LOG_RING_BYTES,
         .drop_uid = user.uid,
@@ -306,7 +341,7 @@ static void on_housekeeping(EV_P_ ev_timer *timer, int revents)
     (void)revents;
     CHECK_MAGIC(s, SERVER_MAGIC);
     start_workers_when_settled(s);
-    state_reclaim(s->state);
+    state_housekeeping(s->state, clock_monotonic_ms());
 }
 
 static uint64_t open_connections(const struct server *s)
@@ -391,7 +426,8 @@ static int start(struct server *s)
     if (s->loop == NULL)
         return fail_logged("cannot make the event loop", strerror(errno));
     if ((status = open_state(s)) != CLI_DONE || (status = load_state(s)) != CLI_DONE ||
-        (status = make_supervisor(s)) != CLI_DONE || (status = add_listeners(s)) != CLI_DONE)
+        (status = make_supervisor(s)) != CLI_DONE || (status = load_geoip(s)) != CLI_DONE ||
+        (status = add_listeners(s)) != CLI_DONE)
         return status;
     s->settle_deadline_ms = clock_monotonic_ms() + RESOLVE_WAIT_MS;
     start_watchers(s);

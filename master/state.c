@@ -5,17 +5,24 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "backend_names.h"
 #include "backend_set.h"
+#include "clock.h"
 #include "config.h"
 #include "err.h"
+#include "firewall_writer.h"
 #include "hostname.h"
+#include "rate_limit.h"
 #include "route_writer.h"
+#include "shared_file.h"
 #include "store.h"
 #include "tables.h"
 
-#define STATE_MAGIC 0x53544154u
+#define STATE_MAGIC   0x53544154u
+#define RATE_SWEEP_MS (60ull * 60 * 1000)
 
 struct listener_entry {
     struct listen_addr addr;
@@ -30,11 +37,30 @@ struct state {
     struct backend_set *backends;
     struct backend_names *names;
     struct route_writer *routes;
+    struct firewall_writer *firewall;
+    struct rate_table *rates; /* shared with the workers */
+    int rate_fd;
+    uint64_t swept_ms; /* monotonic: when the rate table was last rid of what has passed */
     unsigned listener_count;
     struct listener_entry listeners[SHM_LISTENERS_MAX]; /* by id */
 };
 
 /* ---- opening and closing ---- */
+
+static int make_rate_table(struct state *s)
+{
+    uint64_t seed[2];
+    void *mapping;
+    int rc;
+
+    if (getentropy(seed, sizeof seed) != 0)
+        return ERR_SYSTEM;
+    if ((rc = shared_file_make("mc-proxy-rates", sizeof *s->rates, &s->rate_fd, &mapping)) != 0)
+        return rc;
+    s->rates = mapping;
+    rate_table_init(s->rates, seed);
+    return 0;
+}
 
 static int open_tables(struct state *s, const struct state_options *options, struct strbuf *why)
 {
@@ -46,7 +72,8 @@ static int open_tables(struct state *s, const struct state_options *options, str
         return rc;
     }
     if ((rc = backend_set_new(s->tables, &s->backends)) != 0 ||
-        (rc = route_writer_new(s->tables, s->backends, &s->routes)) != 0) {
+        (rc = route_writer_new(s->tables, s->backends, &s->routes)) != 0 ||
+        (rc = firewall_writer_new(s->tables, &s->firewall)) != 0 || (rc = make_rate_table(s)) != 0) {
         strbuf_addf(why, "cannot make the shared tables: %s", err_text(rc));
         return rc;
     }
@@ -65,6 +92,7 @@ int state_open(const char *database_path, const struct state_options *options, s
         return ERR_NO_MEMORY;
     }
     s->magic = STATE_MAGIC;
+    s->rate_fd = -1;
     if ((rc = store_open(database_path, &s->store, why)) != 0 || (rc = open_tables(s, options, why)) != 0) {
         state_close(&s);
         return rc;
@@ -82,9 +110,14 @@ void state_close(struct state **state)
     CHECK_MAGIC(s, STATE_MAGIC);
     backend_names_free(&s->names); /* first: it hears from the set, and the set from the writer */
     route_writer_free(&s->routes);
+    firewall_writer_free(&s->firewall);
     backend_set_free(&s->backends);
     tables_free(&s->tables);
     store_close(&s->store);
+    if (s->rates != NULL)
+        munmap(s->rates, sizeof *s->rates);
+    if (s->rate_fd >= 0)
+        close(s->rate_fd);
     s->magic = 0;
     free(s);
     *state = NULL;
@@ -164,6 +197,8 @@ struct loading {
     struct state *state;
     const struct config *config;
     struct route_bulk *bulk;
+    struct firewall_bulk *rules;
+    uint64_t expected4, expected6; /* prefixes, when counting rules */
     struct state_loaded *loaded;
     struct strbuf *why;
 };
@@ -256,6 +291,80 @@ static int load_routes(struct loading *l)
     return 0;
 }
 
+/* ---- firewall rules ---- */
+
+static int parse_rule(struct loading *l, const struct store_rule *rule, struct firewall_rule *out)
+{
+    static const enum firewall_rule_kind kinds[] = {
+        [STORE_RULE_IP] = FIREWALL_RULE_IP,
+        [STORE_RULE_CIDR] = FIREWALL_RULE_CIDR,
+        [STORE_RULE_COUNTRY] = FIREWALL_RULE_COUNTRY,
+    };
+    char text[256];
+    struct strbuf reason = STRBUF_OF(text);
+
+    if (firewall_rule_parse(kinds[rule->type], bytes_of_str(rule->value), out, &reason) == 0)
+        return 0;
+    strbuf_addf(l->why, "the database has a firewall rule that cannot be used (%s %s): %s",
+                store_rule_type_text(rule->type), rule->value, reason.data);
+    return ERR_CORRUPT;
+}
+
+static int count_rule(const struct store_rule *rule, void *context)
+{
+    struct loading *l = context;
+    struct firewall_rule parsed;
+    int rc = parse_rule(l, rule, &parsed);
+
+    if (rc != 0)
+        return rc;
+    l->loaded->rules++;
+    if (parsed.kind == FIREWALL_RULE_COUNTRY)
+        l->loaded->country_rules++;
+    else if (parsed.prefix.addr.family == 4)
+        l->expected4++;
+    else
+        l->expected6++;
+    return 0;
+}
+
+static int load_rule(const struct store_rule *rule, void *context)
+{
+    struct loading *l = context;
+    struct firewall_rule parsed;
+    int rc = parse_rule(l, rule, &parsed);
+
+    if (rc == 0 && (rc = firewall_bulk_add(l->rules, &parsed)) != 0)
+        strbuf_addf(l->why, "cannot load the firewall rules: %s", err_text(rc));
+    return rc;
+}
+
+static int load_rules(struct loading *l)
+{
+    struct state *s = l->state;
+    int rc;
+
+    if ((rc = store_each_rule(s->store, count_rule, l, l->why)) != 0)
+        return rc;
+    if ((rc = firewall_bulk_begin(s->firewall, l->expected4, l->expected6, &l->rules)) != 0) {
+        strbuf_addf(l->why, "cannot load the firewall rules: %s", err_text(rc));
+        return rc;
+    }
+    if ((rc = store_each_rule(s->store, load_rule, l, l->why)) != 0) {
+        firewall_bulk_abort(&l->rules);
+        return rc;
+    }
+    firewall_bulk_publish(&l->rules);
+    return 0;
+}
+
+void state_set_rate(struct state *state, uint32_t limit, uint32_t window_ms)
+{
+    CHECK_MAGIC(state, STATE_MAGIC);
+    firewall_writer_set_rate(state->firewall, (struct rate_rule){.limit = limit, .window_ms = window_ms}, state->rates,
+                             clock_monotonic_ns());
+}
+
 int state_load(struct state *state, const struct config *config, struct state_loaded *out, struct strbuf *why)
 {
     struct loading loading = {.state = state, .config = config, .loaded = out, .why = why};
@@ -265,8 +374,9 @@ int state_load(struct state *state, const struct config *config, struct state_lo
     CHECK_MAGIC(state, STATE_MAGIC);
     memset(out, 0, sizeof *out);
     if ((rc = use_listeners(state, config, why)) != 0 || (rc = store_seed(state->store, config, &seeded, why)) != 0 ||
-        (rc = load_routes(&loading)) != 0)
+        (rc = load_rules(&loading)) != 0 || (rc = load_routes(&loading)) != 0)
         return rc;
+    state_set_rate(state, config->rate_limit, config->rate_window_ms);
     out->routes_seeded = seeded.routes_seeded;
     return 0;
 }
@@ -277,10 +387,20 @@ bool state_is_settled(const struct state *state)
     return backend_names_are_settled(state->names);
 }
 
-void state_reclaim(struct state *state)
+void state_housekeeping(struct state *state, uint64_t now_ms)
 {
     CHECK_MAGIC(state, STATE_MAGIC);
-    (void)tables_reclaim(state->tables);
+    (void)tables_reclaim(state->tables); /* a bounded part; the rest the next time */
+    if (now_ms - state->swept_ms >= RATE_SWEEP_MS) {
+        state->swept_ms = now_ms;
+        rate_table_sweep(state->rates, &state->tables->shm->rate, now_ms * 1000000);
+    }
+}
+
+int state_rate_fd(const struct state *state)
+{
+    CHECK_MAGIC(state, STATE_MAGIC);
+    return state->rate_fd;
 }
 
 struct tables *state_tables(struct state *state)

@@ -31,6 +31,8 @@ struct state_loaded {
     uint64_t routes_seeded; /* of these, taken from the configuration just now */
     uint64_t unused_routes; /* of listeners that the configuration no longer has */
     unsigned unused_listeners;
+    uint64_t rules;         /* firewall rules in the tables */
+    uint64_t country_rules; /* of these, countries: they need a GeoIP database */
 };
 
 /**
@@ -60,8 +62,14 @@ uint16_t state_listener_id(const struct state *state, const struct listen_addr *
 /** Is every backend's name asked for once? */
 bool state_is_settled(const struct state *state);
 
-/** Free what no worker can hold any more; to be called now and then. */
-void state_reclaim(struct state *state);
+/** The limit of new connections per client address (0: off) and window, in force with the next connection. */
+void state_set_rate(struct state *state, uint32_t limit, uint32_t window_ms);
+
+/** Free what no worker can hold any more, forget what the rate limiter no longer needs; to be called several times a second. */
+void state_housekeeping(struct state *state, uint64_t now_ms);
+
+/** The memory of the rate limiter (struct rate_table), for handing it to workers; the descriptor stays ours. */
+int state_rate_fd(const struct state *state);
 
 /** The tables, for handing them to workers. */
 struct tables *state_tables(struct state *state);

@@ -229,18 +229,25 @@ static bool is_trusted(const struct listener *l, const struct ip_addr *addr)
     return false;
 }
 
+enum conn_next conn_enter_hello(struct conn *c)
+{
+    enum close_reason reason;
+
+    return conn_may_enter(c, &reason) ? conn_enter(c, CONN_STEP_HELLO) : conn_end(c, reason);
+}
+
 /** Which step comes first: a PROXY header if this listener wants one from this peer. CONN_DONE: the peer may not enter. */
 static enum conn_next choose_first_step(struct conn *c)
 {
     const struct listener *l = c->listener;
 
     switch ((enum proxy_mode)l->proxy_mode) {
-    case PROXY_MODE_OFF: return conn_enter(c, CONN_STEP_HELLO);
+    case PROXY_MODE_OFF: return conn_enter_hello(c);
     case PROXY_MODE_REQUIRED:
         if (l->trusted_count > 0 && !is_trusted(l, &c->client.addr))
             return conn_end(c, CLOSE_PROXY_UNTRUSTED);
         return conn_enter(c, CONN_STEP_PROXY);
-    case PROXY_MODE_MIXED: return conn_enter(c, is_trusted(l, &c->client.addr) ? CONN_STEP_PROXY : CONN_STEP_HELLO);
+    case PROXY_MODE_MIXED: return is_trusted(l, &c->client.addr) ? conn_enter(c, CONN_STEP_PROXY) : conn_enter_hello(c);
     }
     CHECK(false && "a proxy_mode that is none");
     return CONN_DONE;

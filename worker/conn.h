@@ -150,6 +150,12 @@ enum conn_next conn_step_linger(struct conn *c);
 
 struct worker *conn_worker(const struct conn *c);
 
+/** Is the client let in by firewall and rate limit? If not, why (and nothing was counted). */
+bool conn_may_enter(const struct conn *c, enum close_reason *reason_out);
+
+/** The client's address is known: ask the firewall and go on to the hello, or close. Returns CONN_NEXT or CONN_DONE. */
+enum conn_next conn_enter_hello(struct conn *c);
+
 /** Enter a step; its timeout begins now. Returns CONN_NEXT. */
 enum conn_next conn_enter(struct conn *c, enum conn_step step);
 

@@ -68,7 +68,7 @@ static enum conn_next take_proxy_header(struct conn *c, const struct proxy_heade
     s->needs_more = false;
     c->bytes_in -= header->len; /* the header came from the proxy before us, not from the client */
     conn_setup_consume(s, header->len);
-    return conn_enter(c, CONN_STEP_HELLO);
+    return conn_enter_hello(c);
 }
 
 enum conn_next conn_step_proxy(struct conn *c)

@@ -11,6 +11,7 @@
 #include "ctl_codec.h"
 #include "ctl_socket.h"
 #include "err.h"
+#include "geoip_reader.h"
 #include "listener.h"
 #include "log_event.h"
 #include "worker.h"
@@ -102,6 +103,21 @@ static int remove_listener(struct worker *w, struct bytes payload, int passed_fd
     return 0;
 }
 
+static int take_geoip(struct worker *w, struct bytes payload, int passed_fd)
+{
+    struct geoip_reader *fresh = NULL;
+
+    (void)payload;
+    if (passed_fd >= 0 && geoip_reader_open(passed_fd, &fresh) != 0) {
+        /* The master has verified it: a lack of memory. The one we have is better than none. */
+        log_text(LOG_ERROR, "the new GeoIP database cannot be opened; the old one stays in use");
+        return 0;
+    }
+    geoip_reader_close(&w->geoip);
+    w->geoip = fresh;
+    return 0;
+}
+
 static int start(struct worker *w, struct bytes payload, int passed_fd)
 {
     (void)payload;
@@ -133,6 +149,7 @@ static const message_fn messages[] = {
     [CTL_LISTENER_ADD] = add_listener,
     [CTL_LISTENER_UPDATE] = update_listener,
     [CTL_LISTENER_REMOVE] = remove_listener,
+    [CTL_GEOIP] = take_geoip,
     [CTL_START] = start,
     [CTL_DRAIN] = drain,
     [CTL_STOP] = stop,

@@ -22,6 +22,7 @@
 #include "listener.h"
 #include "log_event.h"
 #include "log_ring.h"
+#include "rate_limit.h"
 #include "sandbox.h"
 
 #define ACCEPT_PAUSE_S        0.1
@@ -146,16 +147,19 @@ static int map_shared_memory(struct worker *w, const struct handover *h, struct 
     struct shm_stats *stats = map_segment(HANDOVER_FD_STATS, h->stats_bytes, PROT_READ | PROT_WRITE);
     void *log = map_segment(HANDOVER_FD_LOG, h->log_bytes, PROT_READ | PROT_WRITE);
 
-    close(HANDOVER_FD_RATE);
-    if (tables == NULL || stats == NULL || log == NULL) {
+    struct rate_table *rates = map_segment(HANDOVER_FD_RATE, h->rate_bytes, PROT_READ | PROT_WRITE);
+
+    if (tables == NULL || stats == NULL || log == NULL || rates == NULL) {
         strbuf_addf(why, "cannot map shared memory: %s", strerror(errno));
         return ERR_SYSTEM;
     }
     w->ring = log_ring_attach(log, h->log_bytes);
-    if (w->ring == NULL || tables->magic != SHM_TABLES_MAGIC || stats->magic != SHM_STATS_MAGIC) {
+    if (w->ring == NULL || tables->magic != SHM_TABLES_MAGIC || stats->magic != SHM_STATS_MAGIC ||
+        h->rate_bytes < sizeof *rates || rates->magic != RATE_MAGIC) {
         strbuf_add(why, "shared memory is not of this version");
         return ERR_PROTOCOL;
     }
+    w->rates = rates;
     w->stats = stats;
     w->mine = &stats->workers[h->slot];
     w->view = (struct table_view){.tables = tables, .bytes = h->tables_bytes, .pinned_epoch = &w->mine->pinned_epoch};

@@ -14,8 +14,10 @@
 #include "wheel.h"
 
 struct conn;
+struct geoip_reader;
 struct listener;
 struct log_ring;
+struct rate_table;
 
 /* Bytes that one turn of a relay may read at once, and the room before them for a PROXY header that goes out in front. */
 #define WORKER_IO_HEADROOM 64
@@ -39,6 +41,8 @@ struct worker {
     struct shm_stats *stats;
     struct shm_worker_stats *mine;
     struct log_ring *ring;
+    struct rate_table *rates;
+    struct geoip_reader *geoip; /* NULL: no database, no country is known */
 
     struct ctl_settings settings;
     struct listener *listeners; /* singly linked; a removed one stays until its last connection ended */
