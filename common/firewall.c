@@ -11,7 +11,7 @@
 /** Nobody changes rules this often: a look-up that was overtaken this many times takes what it last saw. */
 #define LOOKUP_TRIES 8
 
-_Static_assert(sizeof(((struct shm_fw_masks *)NULL)->countries) * 8 >= FIREWALL_COUNTRY_BITS, "a bit per country");
+_Static_assert(sizeof(((struct shm_fw_masks *)NULL)->countries) * 8u >= FIREWALL_COUNTRY_BITS, "a bit per country");
 
 /** One family's table, pinned. */
 struct prefix_table {

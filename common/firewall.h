@@ -43,7 +43,7 @@ enum firewall_verdict firewall_match_addr(const struct shm_tables *tables, const
 
 /* ---- what both sides share ---- */
 
-#define FIREWALL_COUNTRY_BITS (26 * 26)
+#define FIREWALL_COUNTRY_BITS 676 /* 26 * 26 */
 
 /** The bit of a country in shm_fw_masks.countries, 0..675; -1 if it is no pair of upper-case letters. */
 int firewall_country_bit(const char iso_code[2]);

@@ -7,7 +7,7 @@
 
 struct firewall_bulk {
     struct firewall_writer *writer;
-    struct firewall_set *set;
+    struct firewall_set set;
     shm_off root; /* memory for the new root */
 };
 
@@ -39,7 +39,7 @@ static const retired_free_fn free_retired_table[FIREWALL_FAMILIES] = {free_retir
 
 static int allocate(struct tables *t, uint64_t expected4, uint64_t expected6, struct firewall_bulk *bulk)
 {
-    struct firewall_set *set = bulk->set;
+    struct firewall_set *set = &bulk->set;
     int rc = 0;
 
     if ((rc = firewall_masks_new(t, &set->masks)) != 0)
@@ -66,19 +66,14 @@ free_masks:
 int firewall_bulk_begin(struct firewall_writer *w, uint64_t expected4, uint64_t expected6, struct firewall_bulk **out)
 {
     struct firewall_bulk *bulk = calloc(1, sizeof *bulk);
-    struct firewall_set *set = calloc(1, sizeof *set);
-    int rc = bulk != NULL && set != NULL ? 0 : ERR_NO_MEMORY;
+    int rc = ERR_NO_MEMORY;
 
     (void)tables_reclaim(w->tables);
-    if (rc == 0) {
-        *bulk = (struct firewall_bulk){.writer = w, .set = set};
-        rc = allocate(w->tables, expected4, expected6, bulk);
-    }
-    if (rc != 0) {
-        free(set);
+    if (bulk == NULL || (rc = allocate(w->tables, expected4, expected6, bulk)) != 0) {
         free(bulk);
         return rc;
     }
+    bulk->writer = w;
     *out = bulk;
     return 0;
 }
@@ -91,11 +86,11 @@ int firewall_bulk_add(struct firewall_bulk *bulk, const struct firewall_rule *ru
 
     if (rule->kind != FIREWALL_RULE_COUNTRY) {
         unsigned family = firewall_family_of(&rule->prefix);
-        if ((rc = hash_writer_make_room_unseen(&bulk->set->hash[family], t)) != 0 ||
+        if ((rc = hash_writer_make_room_unseen(&bulk->set.hash[family], t)) != 0 ||
             (rc = firewall_record_new(t, rule, &record)) != 0)
             return rc;
     }
-    (void)firewall_set_add(bulk->set, t, rule, &record);
+    (void)firewall_set_add(&bulk->set, t, rule, &record);
     if (record != 0)
         tables_free_now(t, record, firewall_record_bytes(firewall_family_of(&rule->prefix)));
     return 0;
@@ -114,8 +109,8 @@ static void retire_table(struct tables *t, const struct firewall_set *old, unsig
 void firewall_bulk_publish(struct firewall_bulk **bulk)
 {
     struct firewall_writer *w = (*bulk)->writer;
-    struct firewall_set *fresh = (*bulk)->set;
-    struct firewall_set *old = w->live;
+    const struct firewall_set *fresh = &(*bulk)->set;
+    const struct firewall_set *old = &w->live;
     struct tables *t = w->tables;
 
     CHECK(w->prepared == 0);
@@ -130,8 +125,7 @@ void firewall_bulk_publish(struct firewall_bulk **bulk)
     tables_retire(t, old->masks, sizeof(struct shm_fw_masks), NULL, NULL);
     tables_change_end(t);
 
-    w->live = fresh;
-    free(old);
+    w->live = *fresh;
     free(*bulk);
     *bulk = NULL;
 }
@@ -141,14 +135,13 @@ void firewall_bulk_abort(struct firewall_bulk **bulk)
     if (*bulk == NULL)
         return;
     struct tables *t = (*bulk)->writer->tables;
-    struct firewall_set *set = (*bulk)->set;
+    struct firewall_set *set = &(*bulk)->set;
 
     for (unsigned family = 0; family < FIREWALL_FAMILIES; family++)
         hash_array_free_now(t, &set->hash[family].ref, free_record[family], t);
     tables_free_now(t, set->masks, sizeof(struct shm_fw_masks));
     tables_root_abort(t, (*bulk)->root);
     tables_retire_unreserve(t, RETIRED_PLACES);
-    free(set);
     free(*bulk);
     *bulk = NULL;
 }

@@ -9,28 +9,19 @@
 int firewall_writer_new(struct tables *tables, struct firewall_writer **out)
 {
     struct firewall_writer *w = calloc(1, sizeof *w);
-    struct firewall_set *live = calloc(1, sizeof *live);
 
-    if (w == NULL || live == NULL) {
-        free(w);
-        free(live);
+    if (w == NULL)
         return ERR_NO_MEMORY;
-    }
-    live->masks = tables_root(tables)->fw_masks;
-    *w = (struct firewall_writer){.tables = tables, .live = live};
+    w->tables = tables;
+    w->live.masks = tables_root(tables)->fw_masks;
     *out = w;
     return 0;
 }
 
 void firewall_writer_free(struct firewall_writer **writer)
 {
-    struct firewall_writer *w = *writer;
-
-    if (w == NULL)
-        return;
+    free(*writer);
     *writer = NULL;
-    free(w->live);
-    free(w);
 }
 
 /* ---- arrays built anew ---- */
@@ -45,7 +36,7 @@ static int copy_masks(struct firewall_writer *w, shm_off *masks_out)
         return ERR_NO_MEMORY;
     }
     /* Nobody else writes to either of them now. */
-    memcpy(tables_at(w->tables, *masks_out), firewall_set_masks(w->live, w->tables), sizeof(struct shm_fw_masks));
+    memcpy(tables_at(w->tables, *masks_out), firewall_set_masks(&w->live, w->tables), sizeof(struct shm_fw_masks));
     return 0;
 }
 
@@ -57,9 +48,9 @@ static int replace_array(struct firewall_writer *w, unsigned family, uint32_t mo
 {
     struct hash_rebuild rebuild;
     shm_off masks = 0;
-    shm_off old_masks = w->live->masks;
+    shm_off old_masks = w->live.masks;
 
-    if (hash_rebuild_prepare(&w->live->hash[family], w->tables, more, &rebuild) != 0)
+    if (hash_rebuild_prepare(&w->live.hash[family], w->tables, more, &rebuild) != 0)
         return ERR_NO_MEMORY;
     if (copy_masks(w, &masks) != 0) {
         hash_rebuild_abort(&rebuild, w->tables);
@@ -69,17 +60,17 @@ static int replace_array(struct firewall_writer *w, unsigned family, uint32_t mo
     struct shm_root value = *tables_root(w->tables);
     *(family == 0 ? &value.fw4 : &value.fw6) = rebuild.fresh.ref;
     value.fw_masks = masks;
-    hash_rebuild_publish(&rebuild, &w->live->hash[family], w->tables, &value);
+    hash_rebuild_publish(&rebuild, &w->live.hash[family], w->tables, &value);
     tables_retire(w->tables, old_masks, sizeof(struct shm_fw_masks), NULL, NULL);
     tables_change_end(w->tables);
-    w->live->masks = masks;
+    w->live.masks = masks;
     return 0;
 }
 
 /** A table that has lost most of its rules gets a smaller array; when there is no memory for that, the large one does as well. */
 static void shrink_if_sparse(struct firewall_writer *w, unsigned family)
 {
-    if (hash_writer_is_sparse(&w->live->hash[family]) && replace_array(w, family, 0) != 0)
+    if (hash_writer_is_sparse(&w->live.hash[family]) && replace_array(w, family, 0) != 0)
         (void)tables_reclaim(w->tables);
 }
 
@@ -89,7 +80,7 @@ static void shrink_if_sparse(struct firewall_writer *w, unsigned family)
 static int prepare_prefix(struct firewall_writer *w, struct firewall_change *change)
 {
     unsigned family = firewall_family_of(&change->rule.prefix);
-    struct hash_writer *hash = &w->live->hash[family];
+    struct hash_writer *hash = &w->live.hash[family];
     int rc = 0;
 
     if ((hash_writer_is_full(hash, 1) && (rc = replace_array(w, family, 1)) != 0) ||
@@ -106,7 +97,7 @@ int firewall_change_prepare_add(struct firewall_writer *w, const struct firewall
 
     *out = (struct firewall_change){.rule = *rule};
     (void)tables_reclaim(w->tables);
-    if (firewall_set_has(w->live, w->tables, rule))
+    if (firewall_set_has(&w->live, w->tables, rule))
         return ERR_EXISTS;
     if (rule->kind != FIREWALL_RULE_COUNTRY && (rc = prepare_prefix(w, out)) != 0)
         return rc;
@@ -122,7 +113,7 @@ int firewall_change_prepare_remove(struct firewall_writer *w, const struct firew
 
     *out = (struct firewall_change){.is_removal = true, .rule = *rule};
     (void)tables_reclaim(w->tables);
-    if (!firewall_set_has(w->live, w->tables, rule))
+    if (!firewall_set_has(&w->live, w->tables, rule))
         return ERR_NOT_FOUND;
     if (rule->kind != FIREWALL_RULE_COUNTRY)
         shrink_if_sparse(w, firewall_family_of(&rule->prefix));
@@ -141,7 +132,7 @@ static struct firewall_writer *finish_change(struct firewall_change *change)
     CHECK(w != NULL && w->prepared > 0);
     w->prepared--;
     if (!change->is_removal && change->rule.kind != FIREWALL_RULE_COUNTRY)
-        hash_writer_unreserve(&w->live->hash[firewall_family_of(&change->rule.prefix)]);
+        hash_writer_unreserve(&w->live.hash[firewall_family_of(&change->rule.prefix)]);
     change->writer = NULL;
     return w;
 }
@@ -157,7 +148,7 @@ static void free_unused_record(struct firewall_writer *w, struct firewall_change
 static bool publish_removal(struct firewall_writer *w, const struct firewall_rule *rule)
 {
     shm_off old = 0;
-    bool was_there = firewall_set_remove(w->live, w->tables, rule, &old);
+    bool was_there = firewall_set_remove(&w->live, w->tables, rule, &old);
 
     if (old != 0)
         tables_retire(w->tables, old, firewall_record_bytes(firewall_family_of(&rule->prefix)), NULL, NULL);
@@ -172,7 +163,7 @@ bool firewall_change_publish(struct firewall_change *change)
 
     tables_change_begin(w->tables);
     bool did = change->is_removal ? publish_removal(w, &change->rule)
-                                  : firewall_set_add(w->live, w->tables, &change->rule, &change->record);
+                                  : firewall_set_add(&w->live, w->tables, &change->rule, &change->record);
     tables_change_end(w->tables);
     free_unused_record(w, change);
     return did;
@@ -210,7 +201,7 @@ int firewall_remove(struct firewall_writer *w, const struct firewall_rule *rule)
 
 struct firewall_counts firewall_writer_counts(const struct firewall_writer *w)
 {
-    return w->live->counts;
+    return w->live.counts;
 }
 
 void firewall_writer_set_rate(struct firewall_writer *w, struct rate_rule rule, struct rate_table *counted,
@@ -226,7 +217,7 @@ static unsigned long long slots_of(const struct hash_writer *hash)
 
 void firewall_writer_dump(const struct firewall_writer *w, struct strbuf *out)
 {
-    const struct firewall_set *s = w->live;
+    const struct firewall_set *s = &w->live;
     struct rate_rule rate = rate_rules_current(&w->tables->shm->rate);
 
     strbuf_addf(out, "ip_rules=%u cidr_rules=%u country_rules=%u prefixes4=%u slots4=%llu prefixes6=%u slots6=%llu ",

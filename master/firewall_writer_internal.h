@@ -8,8 +8,8 @@
 
 struct firewall_writer {
     struct tables *tables;
-    struct firewall_set *live; /* what the root shows */
-    uint32_t prepared;         /* changes between their halves */
+    struct firewall_set live; /* what the root shows */
+    uint32_t prepared;        /* changes between their halves */
 };
 
 #endif
