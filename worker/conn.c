@@ -122,11 +122,16 @@ static bool waits_for_write(const struct conn *c, const struct conn_side *side)
     return (side->backlog != NULL || is_connecting) && !side->is_writable;
 }
 
+/** Either side may have no socket: the backend's at first, and the one that was reset in FLUSH. */
+static bool watch(struct conn *c, struct conn_side *side)
+{
+    return side->fd < 0 || conn_io_watch(c, side, waits_for_write(c, side));
+}
+
 /** The one place where sockets are watched. False: no memory. */
 static bool arm(struct conn *c)
 {
-    if (!conn_io_watch(c, &c->front, waits_for_write(c, &c->front)) ||
-        (c->back.fd >= 0 && !conn_io_watch(c, &c->back, waits_for_write(c, &c->back))))
+    if (!watch(c, &c->front) || !watch(c, &c->back))
         return false;
     if (c->timeout.link == NULL)
         wheel_add(&conn_worker(c)->wheel, &c->timeout, steps[c->step].deadline(c));
