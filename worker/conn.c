@@ -22,10 +22,8 @@
 
 static uint32_t deadline_hello(const struct conn *c)
 {
-    const struct worker *w = conn_worker(c);
     /* From accept, not from the last byte: bytes that trickle in do not extend it. */
-    uint32_t accepted = (uint32_t)((c->started_ms - w->wheel.start_ms) / WHEEL_TICK_MS);
-    return wheel_tick_after(accepted, w->settings.hello_timeout_ms);
+    return wheel_tick_after(c->setup->accept_tick, conn_worker(c)->settings.hello_timeout_ms);
 }
 
 static uint32_t deadline_relay(const struct conn *c)
@@ -214,6 +212,7 @@ static struct conn *conn_new(struct listener *l, int fd, const struct sockaddr_s
     c->magic = CONN_MAGIC;
     c->listener = l;
     c->setup = setup;
+    setup->accept_tick = w->wheel.now;
     c->id = ++w->conn_serial;
     c->started_ms = clock_monotonic_ms();
     c->client = ip_endpoint_of_sockaddr(peer);

@@ -70,6 +70,7 @@ struct conn_setup {
     bool needs_more; /* what was read is the beginning of a header or hello */
     uint8_t
         *own_bytes; /* NULL until a hello comes in pieces or a connect has to wait; CONN_HEADROOM bytes lie before it */
+    uint32_t accept_tick;
     struct hello_progress progress;
 
     bool is_local;                  /* a LOCAL header came in */
