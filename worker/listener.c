@@ -179,6 +179,10 @@ void listener_close(struct listener *l)
     for (unsigned i = 0; i < ACCEPT_CLOSING_MAX && !is_worker_full(l->worker) && accept_one(l); i++)
         ;
     listener_watch(l, false);
+    /*
+     * As long as the master has its copy, the kernel goes on reporting the socket under a number that is ours no more. libev cannot
+     * take that out of its epoll set, and makes a new one when it happens.
+     */
     close(l->io.fd);
     l->io.fd = -1;
     listener_conn_ended(l);

@@ -239,6 +239,36 @@ def test_connections_accepted_by_the_kernel_before_the_stop_are_served(proxy, ec
     assert daemon.wait() == 0
 
 
+def test_connection_that_comes_when_a_worker_has_closed_its_listener_and_the_master_not_yet_hurts_no_other(proxy, echo):
+    """The master's copy of the socket is the same one to the kernel: it goes on being reported to the worker."""
+    daemon = proxy(f"* {echo.address}", proxy={"shutdown_timeout": "30s"})
+    worker = wait_for_workers(daemon, 1)[0]
+    s = established(daemon.port)
+    os.kill(worker, signal.SIGSTOP)
+    daemon.signal(signal.SIGTERM)
+    daemon.wait_for_log(lambda e: "stopping" in e["msg"])
+    os.kill(daemon.pid, signal.SIGSTOP)
+    os.kill(worker, signal.SIGCONT)
+    wait_until(lambda: not _accepts(daemon.port), 5, "the worker to close its listener")
+    for _ in range(3):
+        expect_alive(s)
+    os.kill(daemon.pid, signal.SIGCONT)
+    expect_alive(s)
+    s.close()
+    assert daemon.wait() == 0
+    assert not [e for e in daemon.events() if e["msg"] == "worker died"]
+
+
+def _accepts(port):
+    """Is a connection served, and not only taken by the kernel?"""
+    with clients.connect(port, timeout=0.3) as s:
+        s.sendall(HELLO)
+        try:
+            return bool(s.recv(1))
+        except TimeoutError:
+            return False
+
+
 def test_connections_that_do_not_end_are_closed_after_shutdown_timeout(proxy, echo):
     daemon = proxy(f"* {echo.address}", proxy={"shutdown_timeout": "1s"})
     s = established(daemon.port)
