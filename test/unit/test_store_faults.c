@@ -178,6 +178,9 @@ static void test_after_a_failed_sync_nothing_is_promised(void **state)
 
     make_database(f);
     struct store *store = must_open(f);
+    /* Not the first change: a -wal that begins is synced even with synchronous=NORMAL. */
+    expect_rc(f, put(store, ":443", "b.example", "b:2", &f->why), 0);
+    expect_rc(f, put(store, ":443", "b.example", "b:1", &f->why), 0);
     disk_fault = (struct fault){.countdown = 1, .result = SQLITE_IOERR_FSYNC, .only_syncs = true};
     expect_rc(f, put(store, ":443", "c.example", "c:1", &f->why), ERR_UNAVAILABLE);
     disk_fault = (struct fault){0};
