@@ -183,6 +183,7 @@ def hostile():
         "two_markers": good + MARKER,
         "no_data": one(0, data_bytes=b""),
         "node_count_huge": build(small, metadata={"node_count": 0xffffffff}),
+        "node_count_wraps": build(small, record_size=32, metadata={"node_count": (1 << 29) + 1}),  # 8 bytes in 32 bits
         "node_count_more": build(small, metadata={"node_count": len(good)}),
         "node_count_zero": build(small, metadata={"node_count": 0}),
         "node_count_string": build(small, metadata={"node_count": "12"}),
