@@ -156,6 +156,14 @@ void server_log_loaded(const struct server *s, const struct state_loaded *loaded
     log_event_end(&e);
 }
 
+void server_warn_of_unserved(const struct config *config)
+{
+    if (config->grpc_addr_count > 0)
+        log_text(LOG_WARN, "[grpc] was checked, but this version has no admin API: nothing listens there");
+    if (config->has_metrics)
+        log_text(LOG_WARN, "[metrics] was checked, but this version has no metrics: nothing listens there");
+}
+
 static int load_state(struct server *s)
 {
     char text[1024];
@@ -403,6 +411,7 @@ static int start(struct server *s)
     if ((status = load_config(s)) != CLI_DONE || (status = start_log(s)) != CLI_DONE)
         return status;
     log_start(s);
+    server_warn_of_unserved(s->config);
     raise_descriptor_limit();
     s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (s->loop == NULL)

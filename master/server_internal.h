@@ -11,6 +11,7 @@ struct config;
 struct log_drain;
 struct log_output;
 struct state;
+struct state_loaded;
 struct supervisor;
 
 /* Between server.c (start, signals, end) and server_reload.c. */
@@ -48,8 +49,10 @@ void server_log_failure(const char *message, const char *error);
 /** The log's level and format, from the configuration in force. */
 void server_apply_log_settings(struct server *s);
 
+/** WARN about what a configuration asks for and this version does not have: nothing is silently ignored. */
+void server_warn_of_unserved(const struct config *config);
+
 /** INFO: what a load has brought, and WARN about what the database keeps unused. */
-struct state_loaded;
 void server_log_loaded(const struct server *s, const struct state_loaded *loaded);
 
 #endif

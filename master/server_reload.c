@@ -218,6 +218,7 @@ static void switch_over(struct reload *r)
     r->config = old;
     server_apply_log_settings(s);
     server_log_loaded(s, &r->loaded);
+    server_warn_of_unserved(s->config);
 }
 
 static void reload_fini(struct reload *r)
