@@ -27,14 +27,6 @@
 
 #define NEEDED_SEALS (F_SEAL_SHRINK | F_SEAL_WRITE)
 
-/*
- * What the library reads in a data section it finds by 32-bit offsets, and its check of an offset of 0xffffffff wraps around. So the
- * file is followed by as much of nothing: zeroes that take address space only.
- *
- *     | tree | data | metadata |  4 GiB of zeroes  |
- */
-#define REACH_BYTES (1ull << 32)
-
 struct geoip_reader {
     MMDB_s mmdb; /* file_content is our mapping; never given to MMDB_close() */
 };
@@ -104,12 +96,13 @@ static int find_sections(MMDB_s *m, struct bytes file)
         return ERR_INVALID;
     const uint8_t *metadata = marker + METADATA_MARKER_SIZE;
     size_t metadata_len = file.len - (size_t)(metadata - file.ptr);
-    if (!read_layout(bytes_of(metadata, metadata_len), &layout))
+    /* Of an empty section the library takes every offset for one inside ("offset > size - 1"), here as well as below. */
+    if (metadata_len == 0 || !read_layout(bytes_of(metadata, metadata_len), &layout))
         return ERR_INVALID;
     /* In 64 bits: what the library itself computes in 32 lets a huge node_count wrap around. */
     uint64_t tree_bytes = (uint64_t)layout.node_count * (layout.record_size / 4);
     uint64_t before_metadata = (uint64_t)(marker - file.ptr);
-    if (tree_bytes + DATA_SEPARATOR_BYTES > before_metadata)
+    if (tree_bytes + DATA_SEPARATOR_BYTES >= before_metadata)
         return ERR_INVALID;
 
     *m = (MMDB_s){
@@ -154,24 +147,19 @@ static int map_file(int fd, struct bytes *out)
         return ERR_FOREIGN;
     if (size <= 0 || size > FILE_MAX_BYTES)
         return ERR_INVALID;
-    size_t total = (size_t)size + REACH_BYTES;
-    void *at = mmap(NULL, total, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at == MAP_FAILED)
+    void *content = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
+    if (content == MAP_FAILED)
         return ERR_SYSTEM;
-    if (mmap(at, (size_t)size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
-        (void)munmap(at, total);
-        return ERR_SYSTEM;
-    }
-    *out = bytes_of(at, (size_t)size);
+    *out = bytes_of(content, (size_t)size);
     return 0;
 }
 
 static void unmap_file(struct bytes file)
 {
-    void *at;
+    void *content;
 
-    memcpy(&at, &file.ptr, sizeof at); /* munmap() has no const */
-    (void)munmap(at, file.len + REACH_BYTES);
+    memcpy(&content, &file.ptr, sizeof content); /* munmap() has no const */
+    (void)munmap(content, file.len);
 }
 
 static int open_mapped(struct bytes file, struct geoip_reader **out)
@@ -224,7 +212,7 @@ bool geoip_reader_country(const struct geoip_reader *r, const struct ip_addr *ad
         return false;
     (void)ip_endpoint_to_sockaddr(&endpoint, &ss);
     MMDB_lookup_result_s found = MMDB_lookup_sockaddr(&r->mmdb, (const struct sockaddr *)&ss, &status);
-    /* An offset beyond the section is that of a record between tree and data, wrapped around. */
+    /* An offset behind the section is that of a record in the separator, wrapped around. */
     if (status != MMDB_SUCCESS || !found.found_entry || found.entry.offset >= r->mmdb.data_section_size ||
         MMDB_aget_value(&found.entry, &data, path) != MMDB_SUCCESS)
         return false;

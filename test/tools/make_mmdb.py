@@ -177,6 +177,7 @@ def hostile():
     return {
         "empty": b"",
         "marker_only": MARKER,
+        "marker_ends_page": b"\0" * (4096 - len(MARKER)) + MARKER,
         "no_marker": good.replace(MARKER, b"no marker here"),
         "cut_metadata": good[:-20],
         "cut_front": good[100:],
@@ -212,8 +213,8 @@ def hostile():
         "country_string": one({"country": "KP"}),
         "country_pointer_to_itself": one({"country": Typed(pointer(9))}),
         "country_pointer_wraps": one({"country": Typed(pointer(0xffffffff))}),
-        "record_before_data": build(small, record_size=24, tree_bytes=(b"\0\0\1" + b"\0\0\x10") * 1,
-                                    metadata={"node_count": 1}),
+        "record_before_no_data": build(small, record_size=24, tree_bytes=b"\0\0\2\0\0\x10", data_bytes=b"",
+                                       metadata={"node_count": 1}),
         "country_pointer_beyond": one({"country": Typed(pointer(0x7fffffff))}),
         "key_number": one(Typed(control(MAP, 1) + uint(UINT32, 7) + encode("x"))),
         "map_of_millions": one(Typed(bytes([MAP << 5 | 31, 0xff, 0xff, 0xff]) + encode("a") + encode("b"))),
