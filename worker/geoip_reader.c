@@ -15,6 +15,7 @@
 
 #include "bytes.h"
 #include "err.h"
+#include "geoip_paths.h"
 
 /* MaxMind DB format 2.0, https://maxmind.github.io/MaxMind-DB/ */
 #define FORMAT_MAJOR_VERSION 2
@@ -200,9 +201,18 @@ void geoip_reader_close(struct geoip_reader **reader)
     free(r);
 }
 
+/** The text at the first of the paths that the record has. */
+static bool read_code(MMDB_entry_s *entry, MMDB_entry_data_s *out)
+{
+    for (size_t i = 0; i < GEOIP_COUNTRY_PATHS; i++) {
+        if (MMDB_aget_value(entry, out, geoip_country_paths[i]) == MMDB_SUCCESS && out->has_data)
+            return out->type == MMDB_DATA_TYPE_UTF8_STRING;
+    }
+    return false;
+}
+
 bool geoip_reader_country(const struct geoip_reader *r, const struct ip_addr *addr, char iso_code_out[2])
 {
-    static const char *const path[] = {"country", "iso_code", NULL};
     const struct ip_endpoint endpoint = {.addr = *addr};
     struct sockaddr_storage ss;
     MMDB_entry_data_s data;
@@ -213,10 +223,9 @@ bool geoip_reader_country(const struct geoip_reader *r, const struct ip_addr *ad
     (void)ip_endpoint_to_sockaddr(&endpoint, &ss);
     MMDB_lookup_result_s found = MMDB_lookup_sockaddr(&r->mmdb, (const struct sockaddr *)&ss, &status);
     /* An offset behind the section is that of a record in the separator, wrapped around. */
-    if (status != MMDB_SUCCESS || !found.found_entry || found.entry.offset >= r->mmdb.data_section_size ||
-        MMDB_aget_value(&found.entry, &data, path) != MMDB_SUCCESS)
+    if (status != MMDB_SUCCESS || !found.found_entry || found.entry.offset >= r->mmdb.data_section_size)
         return false;
-    if (!data.has_data || data.type != MMDB_DATA_TYPE_UTF8_STRING || data.data_size != 2)
+    if (!read_code(&found.entry, &data) || data.data_size != 2)
         return false;
     memcpy(iso_code_out, data.utf8_string, 2);
     return true;

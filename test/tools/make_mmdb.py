@@ -103,7 +103,9 @@ def pack_node(left, right, record_size):
 
 
 def record_of(country):
-    """The record of a network by the command line's spelling."""
+    """The record of a network by the command line's spelling: KP, KP/US (registered in the US), /US, or flat:KP (country_code)."""
+    if country.startswith("flat:"):
+        return {"country_code": country.removeprefix("flat:")}
     own, _, registered = country.partition("/")
     record = {"continent": {"code": "EU", "names": {"en": "Somewhere"}}}
     if own:
@@ -156,6 +158,7 @@ def parse_network(text):
 
 SMALL = ["192.0.2.0/24=KP", "192.0.2.128/25=DE", "198.51.100.7/32=US", "203.0.113.0/24=", "10.0.0.0/8=/FR"]
 SMALL6 = SMALL + ["2001:db8::/32=IR", "2001:db8:1::/48=FR/US", "2001:db8:2::1/128=JP"]
+FLAT = ["192.0.2.0/25=flat:KP", "192.0.2.128/25=flat:DE", "2001:db8::/32=flat:IR"]
 
 
 def hostile():
@@ -230,6 +233,7 @@ def write_corpus(folder):
     for size in 24, 28, 32:
         files[f"country4_{size}"] = build([parse_network(n) for n in SMALL], 4, size)
         files[f"country6_{size}"] = build([parse_network(n) for n in SMALL6], 6, size)
+        files[f"flat6_{size}"] = build([parse_network(n) for n in FLAT], 6, size)
     files["whole_world"] = build([parse_network("::/0=ZZ")])
     for name, data in files.items():
         with open(os.path.join(folder, name), "wb") as out:

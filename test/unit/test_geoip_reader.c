@@ -126,6 +126,25 @@ static void countries_are_found_in_every_layout(void **state)
     }
 }
 
+static const struct country_case flat_cases[] = {
+    {"192.0.2.1", "KP"},
+    {"192.0.2.200", "DE"},
+    {"2001:db8::1", "IR"},
+    {"192.0.3.1", NULL},
+};
+
+static void countries_are_found_at_the_top_of_a_record_too(void **state)
+{
+    static const char *const databases[] = {"flat6_24", "flat6_28", "flat6_32"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof databases / sizeof databases[0]; i++) {
+        struct geoip_reader *r = open_database(databases[i]);
+        expect(r, databases[i], flat_cases, sizeof flat_cases / sizeof flat_cases[0]);
+        geoip_reader_close(&r);
+    }
+}
+
 static void an_ipv4_database_knows_no_ipv6(void **state)
 {
     struct geoip_reader *r = open_database("country4_28");
@@ -328,6 +347,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(countries_are_found_in_every_layout),
+        cmocka_unit_test(countries_are_found_at_the_top_of_a_record_too),
         cmocka_unit_test(an_ipv4_database_knows_no_ipv6),
         cmocka_unit_test(one_record_may_cover_the_whole_world),
         cmocka_unit_test(the_library_itself_finds_the_same),
