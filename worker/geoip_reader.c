@@ -96,12 +96,13 @@ static int find_sections(MMDB_s *m, struct bytes file)
         return ERR_INVALID;
     const uint8_t *metadata = marker + METADATA_MARKER_SIZE;
     size_t metadata_len = file.len - (size_t)(metadata - file.ptr);
-    if (!read_layout(bytes_of(metadata, metadata_len), &layout))
+    /* Of an empty section the library takes every offset for one inside ("offset > size - 1"), here as well as below. */
+    if (metadata_len == 0 || !read_layout(bytes_of(metadata, metadata_len), &layout))
         return ERR_INVALID;
     /* In 64 bits: what the library itself computes in 32 lets a huge node_count wrap around. */
     uint64_t tree_bytes = (uint64_t)layout.node_count * (layout.record_size / 4);
     uint64_t before_metadata = (uint64_t)(marker - file.ptr);
-    if (tree_bytes + DATA_SEPARATOR_BYTES > before_metadata)
+    if (tree_bytes + DATA_SEPARATOR_BYTES >= before_metadata)
         return ERR_INVALID;
 
     *m = (MMDB_s){
@@ -211,7 +212,9 @@ bool geoip_reader_country(const struct geoip_reader *r, const struct ip_addr *ad
         return false;
     (void)ip_endpoint_to_sockaddr(&endpoint, &ss);
     MMDB_lookup_result_s found = MMDB_lookup_sockaddr(&r->mmdb, (const struct sockaddr *)&ss, &status);
-    if (status != MMDB_SUCCESS || !found.found_entry || MMDB_aget_value(&found.entry, &data, path) != MMDB_SUCCESS)
+    /* An offset behind the section is that of a record in the separator, wrapped around. */
+    if (status != MMDB_SUCCESS || !found.found_entry || found.entry.offset >= r->mmdb.data_section_size ||
+        MMDB_aget_value(&found.entry, &data, path) != MMDB_SUCCESS)
         return false;
     if (!data.has_data || data.type != MMDB_DATA_TYPE_UTF8_STRING || data.data_size != 2)
         return false;
