@@ -14,7 +14,7 @@ from lib.backends import Backend, read_hello
 from lib.config import Listener
 from lib.counting import Strace, callgrind, callgrind_total, settled_private_bytes
 
-RELEASE = os.environ.get("MCPROXY_RELEASE_BIN", "")
+RELEASE = os.path.abspath(os.environ.get("MCPROXY_RELEASE_BIN", "../../build/mc-proxy"))
 HELLO = hello.hello_of_wire_size(517)
 ANSWER = b"a" * 1024
 EPOLL_WAITS = ("epoll_wait", "epoll_pwait", "epoll_pwait2")
@@ -23,7 +23,7 @@ EPOLL_WAITS = ("epoll_wait", "epoll_pwait", "epoll_pwait2")
 @pytest.fixture(scope="module", autouse=True)
 def release_build():
     for path in (RELEASE, built("mc-proxy-callgrind"), built("hello_pieces")):
-        assert os.access(path, os.X_OK), (f"{path or 'MCPROXY_RELEASE_BIN'} is not there; the costs are those of the release build: "
+        assert os.access(path, os.X_OK), (f"{path} is not there; the costs are those of the release build: "
                                           "cmake --preset release && cmake --build --preset release --target costs")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -10,7 +10,7 @@ from lib import logs, procfs
 from lib.waiting import wait_until
 
 _SOURCE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-BINARY = os.environ.get("MCPROXY_BIN", os.path.join(_SOURCE_ROOT, "build", "mc-proxy"))
+BINARY = os.path.abspath(os.environ.get("MCPROXY_BIN", os.path.join(_SOURCE_ROOT, "build", "mc-proxy")))
 _BAD_OUTPUT = re.compile(r"AddressSanitizer|LeakSanitizer|UndefinedBehavior|runtime error:|panic:|dumped core")
 
 
