@@ -27,6 +27,14 @@
 
 #define NEEDED_SEALS (F_SEAL_SHRINK | F_SEAL_WRITE)
 
+/*
+ * What the library reads in a data section it finds by 32-bit offsets, and its check of an offset of 0xffffffff wraps around. So the
+ * file is followed by as much of nothing: zeroes that take address space only.
+ *
+ *     | tree | data | metadata |  4 GiB of zeroes  |
+ */
+#define REACH_BYTES (1ull << 32)
+
 struct geoip_reader {
     MMDB_s mmdb; /* file_content is our mapping; never given to MMDB_close() */
 };
@@ -146,19 +154,24 @@ static int map_file(int fd, struct bytes *out)
         return ERR_FOREIGN;
     if (size <= 0 || size > FILE_MAX_BYTES)
         return ERR_INVALID;
-    void *content = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
-    if (content == MAP_FAILED)
+    size_t total = (size_t)size + REACH_BYTES;
+    void *at = mmap(NULL, total, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED)
         return ERR_SYSTEM;
-    *out = bytes_of(content, (size_t)size);
+    if (mmap(at, (size_t)size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+        (void)munmap(at, total);
+        return ERR_SYSTEM;
+    }
+    *out = bytes_of(at, (size_t)size);
     return 0;
 }
 
 static void unmap_file(struct bytes file)
 {
-    void *content;
+    void *at;
 
-    memcpy(&content, &file.ptr, sizeof content); /* munmap() has no const */
-    (void)munmap(content, file.len);
+    memcpy(&at, &file.ptr, sizeof at); /* munmap() has no const */
+    (void)munmap(at, file.len + REACH_BYTES);
 }
 
 static int open_mapped(struct bytes file, struct geoip_reader **out)
@@ -211,7 +224,9 @@ bool geoip_reader_country(const struct geoip_reader *r, const struct ip_addr *ad
         return false;
     (void)ip_endpoint_to_sockaddr(&endpoint, &ss);
     MMDB_lookup_result_s found = MMDB_lookup_sockaddr(&r->mmdb, (const struct sockaddr *)&ss, &status);
-    if (status != MMDB_SUCCESS || !found.found_entry || MMDB_aget_value(&found.entry, &data, path) != MMDB_SUCCESS)
+    /* An offset beyond the section is that of a record between tree and data, wrapped around. */
+    if (status != MMDB_SUCCESS || !found.found_entry || found.entry.offset >= r->mmdb.data_section_size ||
+        MMDB_aget_value(&found.entry, &data, path) != MMDB_SUCCESS)
         return false;
     if (!data.has_data || data.type != MMDB_DATA_TYPE_UTF8_STRING || data.data_size != 2)
         return false;

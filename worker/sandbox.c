@@ -104,11 +104,13 @@ static int allow_plain(scmp_filter_ctx filter)
 static int allow_some(scmp_filter_ctx filter)
 {
     static const int families[] = {AF_INET, AF_INET6, AF_UNIX};
+    /* The 0 that ends a plain comparison says what clang wants to be told: there is no second operand. */
     const uint64_t type_mask = ~(uint64_t)(SOCK_NONBLOCK | SOCK_CLOEXEC);
     int rc = 0;
 
     for (unsigned i = 0; i < sizeof families / sizeof families[0] && rc == 0; i++)
-        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, (uint64_t)families[i]),
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+                              SCMP_A0(SCMP_CMP_EQ, (uint64_t)families[i], 0),
                               SCMP_A1(SCMP_CMP_MASKED_EQ, type_mask, SOCK_STREAM));
     /* Memory, but never executable; only this process may be signalled, which is how abort() ends it. */
     if (rc != 0 ||
@@ -117,10 +119,10 @@ static int allow_some(scmp_filter_ctx filter)
         (rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
                                SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0))) != 0 ||
         (rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-                               SCMP_A0(SCMP_CMP_EQ, (uint64_t)getpid()))) != 0 ||
-        (rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, SIOCOUTQ))) != 0 ||
+                               SCMP_A0(SCMP_CMP_EQ, (uint64_t)getpid(), 0))) != 0 ||
+        (rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, SIOCOUTQ, 0))) != 0 ||
         /* A new GeoIP database: is it sealed? */
-        (rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, F_GET_SEALS))) != 0)
+        (rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, F_GET_SEALS, 0))) != 0)
         return rc;
     return 0;
 }

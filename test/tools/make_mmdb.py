@@ -183,6 +183,7 @@ def hostile():
         "two_markers": good + MARKER,
         "no_data": one(0, data_bytes=b""),
         "node_count_huge": build(small, metadata={"node_count": 0xffffffff}),
+        "node_count_wraps": build(small, record_size=32, metadata={"node_count": (1 << 29) + 1}),  # 8 bytes in 32 bits
         "node_count_more": build(small, metadata={"node_count": len(good)}),
         "node_count_zero": build(small, metadata={"node_count": 0}),
         "node_count_string": build(small, metadata={"node_count": "12"}),
@@ -210,6 +211,9 @@ def hostile():
         "iso_code_longer_than_file": country(Typed(bytes([STRING << 5 | 31, 0xff, 0xff, 0xff]) + b"KP")),
         "country_string": one({"country": "KP"}),
         "country_pointer_to_itself": one({"country": Typed(pointer(9))}),
+        "country_pointer_wraps": one({"country": Typed(pointer(0xffffffff))}),
+        "record_before_data": build(small, record_size=24, tree_bytes=(b"\0\0\1" + b"\0\0\x10") * 1,
+                                    metadata={"node_count": 1}),
         "country_pointer_beyond": one({"country": Typed(pointer(0x7fffffff))}),
         "key_number": one(Typed(control(MAP, 1) + uint(UINT32, 7) + encode("x"))),
         "map_of_millions": one(Typed(bytes([MAP << 5 | 31, 0xff, 0xff, 0xff]) + encode("a") + encode("b"))),

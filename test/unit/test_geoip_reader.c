@@ -263,9 +263,10 @@ static void files_made_to_harm_are_refused_or_survived(void **state)
 static void metadata_that_lies_about_the_tree_is_refused(void **state)
 {
     static const char *const databases[] = {
-        "bad_node_count_huge", "bad_node_count_more", "bad_node_count_zero", "bad_node_count_string",
-        "bad_record_size_0",   "bad_record_size_25",  "bad_ip_version_5",    "bad_format_3",
-        "bad_no_marker",       "bad_empty",           "bad_marker_only",     "bad_two_markers"};
+        "bad_node_count_huge",   "bad_node_count_wraps", "bad_node_count_more", "bad_node_count_zero",
+        "bad_node_count_string", "bad_record_size_0",    "bad_record_size_25",  "bad_ip_version_5",
+        "bad_format_3",          "bad_no_marker",        "bad_empty",           "bad_marker_only",
+        "bad_two_markers"};
     (void)state;
 
     for (size_t i = 0; i < sizeof databases / sizeof databases[0]; i++) {
