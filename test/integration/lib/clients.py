@@ -74,6 +74,17 @@ def expect_refused_entry(port, sending=b"", **kwargs):
     expect_reset(s, sending)
 
 
+def enters(port, hello, header=b"", **kwargs):
+    """Is a client let in? True: the backend echoes its hello. False: a reset without one byte. Anything else is an error."""
+    try:
+        with connect(port, **kwargs) as s:
+            s.sendall(header + hello)
+            assert read_exactly(s, len(hello)) == hello
+            return True
+    except (ConnectionResetError, BrokenPipeError):
+        return False
+
+
 def exchange(port, hello, host="127.0.0.1"):
     """Sends a hello and returns all that comes back."""
     with connect(port, host) as s:
