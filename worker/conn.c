@@ -249,7 +249,7 @@ static enum conn_next choose_first_step(struct conn *c)
         return conn_enter(c, CONN_STEP_PROXY);
     case PROXY_MODE_MIXED: return is_trusted(l, &c->client.addr) ? conn_enter(c, CONN_STEP_PROXY) : conn_enter_hello(c);
     }
-    CHECK(false && "a proxy_mode that is none");
+    CHECK(false); /* a proxy_mode that is none */
     return CONN_DONE;
 }
 
