@@ -130,8 +130,10 @@ static int prepare_listeners(struct reload *r)
     int rc = 0;
 
     r->count = r->config->listener_count;
-    r->listeners = calloc(r->count + 1, sizeof r->listeners[0]); /* one more: calloc(0) may be NULL */
+    /* One more: calloc(0) may be NULL. NOLINTBEGIN(bugprone-sizeof-expression): both are arrays of pointers. */
+    r->listeners = calloc(r->count + 1, sizeof r->listeners[0]);
     r->prepared = calloc(r->count + 1, sizeof r->prepared[0]);
+    /* NOLINTEND(bugprone-sizeof-expression) */
     if (r->listeners == NULL || r->prepared == NULL) {
         strbuf_add(&r->why, err_text(ERR_NO_MEMORY));
         return ERR_NO_MEMORY;

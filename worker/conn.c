@@ -125,7 +125,7 @@ static bool waits_for_write(const struct conn *c, const struct conn_side *side)
 /** The one place where sockets are watched. False: no memory. */
 static bool arm(struct conn *c)
 {
-    if (!conn_io_watch(c, &c->front, waits_for_write(c, &c->front)) ||
+    if ((c->front.fd >= 0 && !conn_io_watch(c, &c->front, waits_for_write(c, &c->front))) ||
         (c->back.fd >= 0 && !conn_io_watch(c, &c->back, waits_for_write(c, &c->back))))
         return false;
     if (c->timeout.link == NULL)
@@ -249,7 +249,7 @@ static enum conn_next choose_first_step(struct conn *c)
         return conn_enter(c, CONN_STEP_PROXY);
     case PROXY_MODE_MIXED: return is_trusted(l, &c->client.addr) ? conn_enter(c, CONN_STEP_PROXY) : conn_enter_hello(c);
     }
-    CHECK(false && "a proxy_mode that is none");
+    CHECK(false); /* a proxy_mode that is none */
     return CONN_DONE;
 }
 
