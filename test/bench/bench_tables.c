@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "backend_set.h"
+#include "bench_random.h"
 #include "clock.h"
 #include "route_table.h"
 #include "route_writer.h"
@@ -25,16 +26,6 @@ struct bench {
     struct host_pattern names[BATCH];
     struct backend_addr addrs[BATCH];
 };
-
-static uint32_t rng(uint32_t below)
-{
-    static uint64_t state = 88172645463325252u;
-
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)((state >> 32) * below >> 32);
-}
 
 static void make_name(uint32_t number, struct host_pattern *out)
 {
@@ -89,8 +80,8 @@ static void bench_load(struct bench *b)
 static void make_batch(struct bench *b, uint32_t first)
 {
     for (unsigned i = 0; i < BATCH; i++) {
-        make_name(first + rng(b->route_count), &b->names[i]);
-        b->addrs[i] = make_backend(rng(b->backend_count));
+        make_name(first + bench_random(b->route_count), &b->names[i]);
+        b->addrs[i] = make_backend(bench_random(b->backend_count));
     }
 }
 
