@@ -1,4 +1,4 @@
-"""Two instances: an edge that sends PROXY headers to an origin that trusts them. The pages in docs/proxy-chaining.md are these tests."""
+"""Two instances, an edge that sends PROXY headers and an origin that trusts it: what docs/proxy-chaining.md says, tried out."""
 
 import os
 import ssl

@@ -205,6 +205,8 @@ def test_malformed_header_is_a_reset(required, echo, version):
     lines = required.access_lines()
     assert {(line["reason"], line["bytes_out"]) for line in lines} == {("proxy_malformed", "0")}
     assert all(line["client"].startswith("127.0.0.1:") for line in lines), "what a wrong header says counts for nothing"
+    sent = {str(len(header + behind)) for header in headers.values() for behind in (HELLO, b"")}
+    assert {line["bytes_in"] for line in lines} <= sent, "what is no header is the peer's own"
     assert echo.connections == 0
 
 

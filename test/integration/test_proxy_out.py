@@ -412,6 +412,24 @@ def test_health_checks_of_haproxy_stand_for_the_peer(proxy, start_program, backe
     assert echo.connections == 0
 
 
+NGINX_SENDER = """
+load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+daemon off; master_process off; pid @PATH@/pid; error_log @PATH@/error.log;
+events {{ worker_connections 256; }}
+stream {{ server {{ listen 127.0.0.1:{port}; proxy_pass 127.0.0.1:{to}; proxy_protocol on; proxy_half_close on; }} }}
+"""
+
+
+def test_nginx_before_us_announces_the_client(proxy, start_program, record):
+    if not os.path.exists("/usr/lib/nginx/modules/ngx_stream_module.so"):
+        pytest.skip("nginx has no stream module")
+    daemon = proxy(routed(record), listener={"proxy_protocol": "required", "proxy_trusted": "127.0.0.1"})
+    sender = start_program(["nginx", "-c"], NGINX_SENDER, to=daemon.port)
+    got, mine, theirs = sent_through(sender.port, record, source=CLIENT)
+    assert got == ph.v2(mine, theirs) + HELLO
+    daemon.wait_for_access(client=f"{CLIENT}:{mine[1]}")
+
+
 def test_curl_as_sender(proxy, start_program, pki):
     need("curl")
     program = start_program(*RECEIVERS["nginx_http"])
