@@ -152,7 +152,7 @@ def broken_databases():
         "without_its_beginning": lambda good: good[100:],
         "ones_inside": lambda good: good[:40] + b"\xff" * 200 + good[240:],
         "gzip": gzip.compress,
-        "other_layout": lambda good: build([(ipaddress.ip_network("::/0"), {"country_code": "KP"})],
+        "other_layout": lambda good: build([(ipaddress.ip_network("::/0"), {"country": "KP"})],
                                            metadata={"database_type": "country"}),
     }
 
