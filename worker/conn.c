@@ -22,10 +22,8 @@
 
 static uint32_t deadline_hello(const struct conn *c)
 {
-    const struct worker *w = conn_worker(c);
     /* From accept, not from the last byte: bytes that trickle in do not extend it. */
-    uint32_t accepted = (uint32_t)((c->started_ms - w->wheel.start_ms) / WHEEL_TICK_MS);
-    return wheel_tick_after(accepted, w->settings.hello_timeout_ms);
+    return wheel_tick_after(c->setup->accept_tick, conn_worker(c)->settings.hello_timeout_ms);
 }
 
 static uint32_t deadline_relay(const struct conn *c)
@@ -33,6 +31,8 @@ static uint32_t deadline_relay(const struct conn *c)
     const struct ctl_settings *settings = &conn_worker(c)->settings;
     bool is_half_closed = c->front.is_read_done || c->back.is_read_done;
 
+    if (c->is_hurried)
+        return wheel_tick_after(c->active_tick, CONN_CUT_TIMEOUT_MS);
     return wheel_tick_after(c->active_tick,
                             is_half_closed ? settings->half_close_timeout_ms : settings->idle_timeout_ms);
 }
@@ -59,9 +59,12 @@ static void close_hello_late(struct conn *c)
     conn_close(c, CLOSE_HELLO_TIMEOUT);
 }
 
-static void close_idle(struct conn *c)
+static void close_relay(struct conn *c)
 {
-    conn_close(c, c->front.is_read_done || c->back.is_read_done ? CLOSE_HALF_CLOSE_TIMEOUT : CLOSE_IDLE_TIMEOUT);
+    if (c->is_hurried)
+        conn_close_cut(c);
+    else
+        conn_close(c, c->front.is_read_done || c->back.is_read_done ? CLOSE_HALF_CLOSE_TIMEOUT : CLOSE_IDLE_TIMEOUT);
 }
 
 static void close_no_route(struct conn *c)
@@ -80,7 +83,7 @@ static const struct step_row steps[CONN_STEP_COUNT] = {
     [CONN_STEP_PROXY] = {"proxy", conn_step_proxy, deadline_hello, close_proxy_late},
     [CONN_STEP_HELLO] = {"hello", conn_step_hello, deadline_hello, close_hello_late},
     [CONN_STEP_CONNECT] = {"connect", conn_step_connect, conn_connect_deadline, conn_run},
-    [CONN_STEP_RELAY] = {"relay", conn_step_relay, deadline_relay, close_idle},
+    [CONN_STEP_RELAY] = {"relay", conn_step_relay, deadline_relay, close_relay},
     [CONN_STEP_FLUSH] = {"flush", conn_step_flush, deadline_flush, conn_run},
     [CONN_STEP_LINGER] = {"linger", conn_step_linger, deadline_linger, close_no_route},
 };
@@ -122,11 +125,16 @@ static bool waits_for_write(const struct conn *c, const struct conn_side *side)
     return (side->backlog != NULL || is_connecting) && !side->is_writable;
 }
 
+/** Either side may have no socket: the backend's at first, and the one that was reset in FLUSH. */
+static bool watch(struct conn *c, struct conn_side *side)
+{
+    return side->fd < 0 || conn_io_watch(c, side, waits_for_write(c, side));
+}
+
 /** The one place where sockets are watched. False: no memory. */
 static bool arm(struct conn *c)
 {
-    if ((c->front.fd >= 0 && !conn_io_watch(c, &c->front, waits_for_write(c, &c->front))) ||
-        (c->back.fd >= 0 && !conn_io_watch(c, &c->back, waits_for_write(c, &c->back))))
+    if (!watch(c, &c->front) || !watch(c, &c->back))
         return false;
     if (c->timeout.link == NULL)
         wheel_add(&conn_worker(c)->wheel, &c->timeout, steps[c->step].deadline(c));
@@ -204,6 +212,7 @@ static struct conn *conn_new(struct listener *l, int fd, const struct sockaddr_s
     c->magic = CONN_MAGIC;
     c->listener = l;
     c->setup = setup;
+    setup->accept_tick = w->wheel.now;
     c->id = ++w->conn_serial;
     c->started_ms = clock_monotonic_ms();
     c->client = ip_endpoint_of_sockaddr(peer);
@@ -275,18 +284,19 @@ void conn_accept(struct listener *listener, int fd, const struct sockaddr_storag
 void conn_side_close(struct conn_side *side)
 {
     static const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+    bool is_cut = side->backlog != NULL;
 
     free(side->backlog);
     side->backlog = NULL;
     if (side->fd < 0)
         return;
-    if (side->is_reset_on_close)
+    if (side->is_reset_on_close || is_cut)
         (void)setsockopt(side->fd, SOL_SOCKET, SO_LINGER, &reset,
                          sizeof reset); /* fails only for a peer that is gone */
     close(side->fd);                    /* and with that out of the epoll set */
     side->fd = -1;
     side->is_watched = side->is_watched_for_write = false;
-    side->is_readable = side->is_writable = side->is_end_announced = false;
+    side->is_readable = side->is_writable = side->must_read_dry = side->is_reset_announced = false;
 }
 
 /** Does a connection that ends for this reason send RST? All do that never got what they asked for. */
@@ -354,7 +364,7 @@ ssize_t conn_recv(struct conn_side *side, void *at, size_t room)
     do
         n = recv(side->fd, at, room, 0);
     while (n < 0 && errno == EINTR);
-    if ((n < 0 && errno == EAGAIN) || (n > 0 && (size_t)n < room && !side->is_end_announced))
+    if ((n < 0 && errno == EAGAIN) || (n > 0 && (size_t)n < room && !side->must_read_dry))
         side->is_readable = false;
     return n;
 }

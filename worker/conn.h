@@ -52,11 +52,12 @@ struct conn_side {
     bool is_watched_for_write; /* for writability too: only of a side that once did not take everything */
     bool is_readable;          /* there may be something to read; stays until a read finds nothing */
     bool is_writable;          /* it may take bytes; stays until it does not */
-    bool is_end_announced;     /* an end or error came with an event: a short read does not mean that nothing is left */
-    bool is_read_done;         /* its end of stream was read */
-    bool is_write_done;        /* it was told our end of stream */
-    bool is_broken;            /* it reset the connection */
-    bool is_reset_on_close;    /* closing it sends RST */
+    bool must_read_dry; /* an end, an error or an urgent byte came: a short read does not mean that nothing is left */
+    bool is_reset_announced; /* an event told of an error; reads find it only behind what came before it */
+    bool is_read_done;       /* its end of stream was read */
+    bool is_write_done;      /* it was told our end of stream */
+    bool is_broken;          /* it reset the connection */
+    bool is_reset_on_close;  /* closing it sends RST */
 };
 _Static_assert(sizeof(struct conn_side) == 24, "an idle connection is small");
 
@@ -69,6 +70,7 @@ struct conn_setup {
     bool needs_more; /* what was read is the beginning of a header or hello */
     uint8_t
         *own_bytes; /* NULL until a hello comes in pieces or a connect has to wait; CONN_HEADROOM bytes lie before it */
+    uint32_t accept_tick;
     struct hello_progress progress;
 
     bool is_local;                  /* a LOCAL header came in */
@@ -88,6 +90,7 @@ struct conn {
     uint8_t step;          /* enum conn_step */
     uint8_t broken_reason; /* enum close_reason that ends FLUSH */
     bool is_nodelay_set;   /* on the backend's socket, with the second write to it */
+    bool is_hurried;       /* RELAY: one side is gone, the other gets what is left of it as long as it takes some */
     uint32_t active_tick;  /* when a byte last moved, when the step began, or when it last tried */
     uint32_t limit_tick;   /* FLUSH: when to give up */
     struct listener *listener;
@@ -110,6 +113,9 @@ struct conn {
 /** Room before own_bytes, as before worker_io(): a PROXY header is written in front of the hello and both go out in one send. */
 #define CONN_HEADROOM 64
 
+/** What was read from a side before its reset gets this long to be delivered to the other one. */
+#define CONN_CUT_TIMEOUT_MS 5000
+
 /** While a backend is being connected, the client's socket is read up to so many bytes: that is how its reset is noticed. */
 #define CONN_READ_AHEAD_MAX 65536
 
@@ -129,6 +135,9 @@ void conn_close(struct conn *c, enum close_reason reason);
 
 /** The wheel's visit: close what is overdue, look again later at the rest. */
 void conn_on_tick(struct wheel_node *node, void *context);
+
+/** One side is gone and the other took nothing for CONN_CUT_TIMEOUT_MS: reset it too. The end of RELAY then. */
+void conn_close_cut(struct conn *c);
 
 /** Close every connection of this process. */
 void conn_close_all(struct worker *w, enum close_reason reason);
@@ -163,8 +172,8 @@ enum conn_next conn_enter(struct conn *c, enum conn_step step);
 enum conn_next conn_end(struct conn *c, enum close_reason reason);
 
 /**
- * recv(2) that keeps is_readable true to what it found. Less than fits means that nothing is left, unless an end was announced
- * (epoll(7), "Questions and answers").
+ * recv(2) that keeps is_readable true to what it found. Less than fits means that nothing is left (epoll(7), "Questions and answers"),
+ * unless an end or urgent data was announced: recv() stops at the urgent mark.
  *
  * @return bytes; 0: end of stream; -1 with errno, never EINTR: EAGAIN if there is nothing
  */
@@ -176,7 +185,7 @@ ssize_t conn_send(struct conn_side *side, const void *at, size_t len);
 /** A byte moved. */
 void conn_touch(struct conn *c);
 
-/** Close one side's socket (with RST if is_reset_on_close) and forget its backlog. */
+/** Close one side's socket, with RST if is_reset_on_close, or if bytes for it were left: what was cut must not look like an end. */
 void conn_side_close(struct conn_side *side);
 
 /** The connection has its backend: drop what only the set-up needed. */

@@ -193,6 +193,9 @@ static enum conn_next read_ahead(struct conn *c)
 /** Nothing to do until the backend answers, but to hear what the client does. */
 static enum conn_next wait_connected(struct conn *c)
 {
+    if (c->front.is_reset_announced)
+        return conn_end(
+            c, CLOSE_CLIENT_RESET); /* no read finds it behind an end of stream, or behind more than is read ahead */
     while (c->front.is_readable && !c->front.is_read_done && c->setup->len < CONN_READ_AHEAD_MAX) {
         if (read_ahead(c) == CONN_DONE)
             return CONN_DONE;

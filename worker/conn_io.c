@@ -20,7 +20,7 @@ static uint64_t tag_of(struct conn *c, const struct conn_side *side)
 
 static int control(struct conn *c, struct conn_side *side, int operation)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.u64 = tag_of(c, side)};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET, .data.u64 = tag_of(c, side)};
 
     if (side->is_watched_for_write)
         event.events |= EPOLLOUT;
@@ -46,8 +46,10 @@ bool conn_io_report_again(struct conn *c, struct conn_side *side)
 
 static void note(struct conn_side *side, uint32_t events)
 {
-    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-        side->is_end_announced = true;
+    if (events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        side->must_read_dry = true;
+    if (events & EPOLLERR)
+        side->is_reset_announced = true;
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         side->is_readable = true;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))

@@ -21,10 +21,9 @@
 #include "listener.h"
 #include "worker.h"
 
-#define READ_SHIFT_MIN   12
-#define READ_SHIFT_MAX   18   /* WORKER_IO_BYTES */
-#define READS_PER_TURN   4    /* one busy connection does not starve the others */
-#define FLUSH_TIMEOUT_MS 5000 /* what was read before a reset gets this long to be delivered */
+#define READ_SHIFT_MIN 12
+#define READ_SHIFT_MAX 18 /* WORKER_IO_BYTES */
+#define READS_PER_TURN 4  /* one busy connection does not starve the others */
 _Static_assert(WORKER_IO_BYTES == 1 << READ_SHIFT_MAX, "the largest read fits the buffer");
 
 struct backlog *conn_backlog_new(struct bytes unsent)
@@ -182,8 +181,35 @@ static enum conn_next begin_flush(struct conn *c, struct conn_side *broken, enum
     conn_side_close(broken);
     other->is_reset_on_close = true;
     c->broken_reason = (uint8_t)reason;
-    c->limit_tick = wheel_tick_after(conn_worker(c)->wheel.now, FLUSH_TIMEOUT_MS);
+    c->limit_tick = wheel_tick_after(conn_worker(c)->wheel.now, CONN_CUT_TIMEOUT_MS);
     return conn_enter(c, CONN_STEP_FLUSH);
+}
+
+/** The reset of a side that had ended before is found by no read. */
+static void notice_reset(struct conn_side *side)
+{
+    if (side->is_reset_announced && side->is_read_done && !side->is_broken)
+        mark_broken(side);
+}
+
+static bool is_gone(const struct conn_side *side)
+{
+    return side->is_reset_announced || side->is_broken;
+}
+
+/** One side is gone, but the other has not taken yet what is left of it: it may not take as long as a connection of two. */
+static void hurry(struct conn *c)
+{
+    if (c->is_hurried || (!is_gone(&c->front) && !is_gone(&c->back)))
+        return;
+    c->is_hurried = true;
+    wheel_remove(&c->timeout); /* CONN_CUT_TIMEOUT_MS holds from now on */
+}
+
+void conn_close_cut(struct conn *c)
+{
+    c->front.is_reset_on_close = c->back.is_reset_on_close = true;
+    conn_close(c, is_gone(&c->back) ? CLOSE_BACKEND_RESET : CLOSE_CLIENT_RESET);
 }
 
 /** Reset, and everything it had sent before is read. */
@@ -194,6 +220,8 @@ static bool is_over(const struct conn_side *side)
 
 enum conn_next conn_step_relay(struct conn *c)
 {
+    notice_reset(&c->front);
+    notice_reset(&c->back);
     if (!relay_direction(c, &c->front, &c->back) || !relay_direction(c, &c->back, &c->front))
         return conn_end(c, CLOSE_NO_MEMORY);
     pass_on_end(c, &c->front, &c->back);
@@ -204,6 +232,7 @@ enum conn_next conn_step_relay(struct conn *c)
         return begin_flush(c, &c->front, CLOSE_CLIENT_RESET);
     if (c->front.is_read_done && c->back.is_read_done && c->front.is_write_done && c->back.is_write_done)
         return conn_end(c, CLOSE_FINISHED);
+    hurry(c);
     return CONN_WAIT;
 }
 
@@ -221,8 +250,8 @@ enum conn_next conn_step_flush(struct conn *c)
 
     if (side->backlog != NULL && side->is_writable)
         flush_backlog(c, side);
-    bool is_delivered = side->backlog == NULL && (side->is_broken || unacknowledged(side) == 0);
-    if (is_delivered || (int32_t)(conn_worker(c)->wheel.now - c->limit_tick) >= 0)
+    bool is_done = is_gone(side) || (side->backlog == NULL && unacknowledged(side) == 0);
+    if (is_done || (int32_t)(conn_worker(c)->wheel.now - c->limit_tick) >= 0)
         return conn_end(c, (enum close_reason)c->broken_reason);
     conn_touch(c);
     return CONN_WAIT;

@@ -75,10 +75,9 @@ void wheel_advance(struct wheel *wheel, uint64_t now_ms, wheel_fn visit, void *c
     uint32_t target = (uint32_t)((now_ms - wheel->start_ms) / WHEEL_TICK_MS);
     uint32_t passed = target - wheel->now;
 
-    /* After a long stop every slot is visited once; the owners look at the clock anyway. */
-    if (passed > WHEEL_SLOTS) {
-        wheel->now = target - WHEEL_SLOTS;
-        passed = WHEEL_SLOTS;
+    if (passed > WHEEL_LEAP_TICKS) {
+        wheel->start_ms += (uint64_t)(passed - 1) * WHEEL_TICK_MS;
+        passed = 1;
     }
     for (uint32_t i = 0; i < passed; i++) {
         wheel->now++;

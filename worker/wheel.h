@@ -14,6 +14,12 @@
 #define WHEEL_TICK_MS 100
 #define WHEEL_SLOTS   512
 
+/*
+ * More ticks than this at once and the process was stopped, or its machine was. That time counts as one tick: what came meanwhile
+ * lies in the sockets, and nobody is to be called late before it was looked at.
+ */
+#define WHEEL_LEAP_TICKS 5
+
 /** Embedded in its owner; all zero when it is in no wheel. */
 struct wheel_node {
     struct wheel_node *next;
@@ -22,7 +28,7 @@ struct wheel_node {
 
 struct wheel {
     struct wheel_node *slots[WHEEL_SLOTS];
-    uint64_t start_ms; /* monotonic time of tick 0 */
+    uint64_t start_ms; /* monotonic time of tick 0, later by every time that did not count */
     uint32_t now;      /* current tick; 13 years */
 };
 

@@ -83,6 +83,22 @@ void worker_start(struct worker *w)
     control_tell_ready();
 }
 
+static bool has_open_listener(const struct worker *w)
+{
+    for (const struct listener *l = w->listeners; l != NULL; l = l->next) {
+        if (l->io.fd >= 0)
+            return true;
+    }
+    return false;
+}
+
+/** The last connection of a drain is the last one only when no queue is left to be served. */
+static void leave_when_drained(struct worker *w)
+{
+    if (w->state == WORKER_DRAINING && w->conn_count == 0 && !has_open_listener(w))
+        ev_break(w->loop, EVBREAK_ALL);
+}
+
 void worker_drain(struct worker *w)
 {
     if (w->state == WORKER_DRAINING)
@@ -97,8 +113,7 @@ void worker_drain(struct worker *w)
             control_tell_listener_removed(id);
         }
     }
-    if (w->conn_count == 0)
-        ev_break(w->loop, EVBREAK_ALL);
+    leave_when_drained(w);
 }
 
 void worker_stop(struct worker *w)
@@ -112,8 +127,7 @@ void worker_conn_ended(struct worker *w)
 {
     if (w->is_accept_paused && w->conn_count < w->conn_cap)
         resume_accept(w);
-    if (w->state == WORKER_DRAINING && w->conn_count == 0)
-        ev_break(w->loop, EVBREAK_ALL);
+    leave_when_drained(w);
 }
 
 static void on_tick(EV_P_ ev_timer *timer, int revents)
