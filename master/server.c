@@ -239,6 +239,14 @@ static void on_listener_removed(void *context, unsigned id)
     state_listener_gone(s->state, (uint16_t)id);
 }
 
+/** What workers are executed from, as it is now: an upgrade may replace the file. The first to find out that there is no /proc. */
+static int open_binary(struct server *s)
+{
+    s->binary_fd = worker_binary_open();
+    return s->binary_fd >= 0 ? CLI_DONE
+                             : fail_logged("cannot open our own program; is /proc mounted?", strerror(errno));
+}
+
 static int make_supervisor(struct server *s)
 {
     char text[256];
@@ -247,9 +255,6 @@ static int make_supervisor(struct server *s)
 
     if (worker_user_find(s->config->user, &user, &why) != 0)
         return fail_logged("cannot start workers", text) + (CLI_CONFIG - CLI_FAILED);
-    s->binary_fd = worker_binary_open();
-    if (s->binary_fd < 0)
-        return fail_logged("cannot open our own program (/proc is needed)", strerror(errno));
     struct supervisor_options options = {
         .binary_fd = s->binary_fd,
         .tables_fd = tables_worker_fd(state_tables(s->state)),
@@ -416,9 +421,9 @@ static int start(struct server *s)
     s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (s->loop == NULL)
         return fail_logged("cannot make the event loop", strerror(errno));
-    if ((status = open_state(s)) != CLI_DONE || (status = load_state(s)) != CLI_DONE ||
-        (status = make_supervisor(s)) != CLI_DONE || (status = load_geoip(s)) != CLI_DONE ||
-        (status = add_listeners(s)) != CLI_DONE)
+    if ((status = open_binary(s)) != CLI_DONE || (status = open_state(s)) != CLI_DONE ||
+        (status = load_state(s)) != CLI_DONE || (status = make_supervisor(s)) != CLI_DONE ||
+        (status = load_geoip(s)) != CLI_DONE || (status = add_listeners(s)) != CLI_DONE)
         return status;
     s->settle_deadline_ms = clock_monotonic_ms() + RESOLVE_WAIT_MS;
     start_watchers(s);
