@@ -19,7 +19,7 @@ devserver: deps mc-proxy ## a running proxy with two demo backends
 
 test: test-deps ## everything, under the sanitizers; counts and sizes on the shipped binary
 	cmake --preset release
-	cmake --build --preset release --target mc-proxy
+	cmake --build --preset release --target costs
 	cmake --preset dev
 	cmake --build --preset dev
 	ctest --preset dev -j 2

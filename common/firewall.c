@@ -11,6 +11,9 @@
 /** Nobody changes rules this often: a look-up that was overtaken this many times takes what it last saw. */
 #define LOOKUP_TRIES 8
 
+/** Prefix lengths that are asked for together. */
+#define CANDIDATES 8
+
 _Static_assert(sizeof(((struct shm_fw_masks *)NULL)->countries) * 8u >= FIREWALL_COUNTRY_BITS, "a bit per country");
 
 /** One family's table, pinned. */
@@ -52,43 +55,76 @@ bool firewall_prefix_matches(const struct shm_fw_rule *rule, const struct ip_cid
            memcmp(rule->addr, prefix->addr.bytes, firewall_addr_bytes(prefix->addr.family)) == 0;
 }
 
-/** The flags of the rule of exactly this prefix; 0: there is none. */
-static uint8_t find_flags(const struct prefix_table *t, const struct ip_cidr *prefix)
+/** A network around the address that may have a rule. */
+struct candidate {
+    struct ip_cidr prefix;
+    uint32_t tag;
+};
+
+/** The lengths that occur, from the longest. */
+struct length_walk {
+    const struct prefix_table *table;
+    unsigned word; /* of its mask, the one at hand */
+    uint64_t left; /* lengths in it */
+};
+
+/** The next length; -1 if there is none. */
+static int next_length(struct length_walk *w)
 {
-    struct shm_hash_probe probe = shm_hash_probe_begin(t->tables, t->hash, firewall_prefix_tag(t->tables, prefix));
+    while (w->left == 0) {
+        if (w->word == 0)
+            return -1;
+        w->left = atomic_load_explicit(&w->table->lengths[--w->word], memory_order_acquire);
+    }
+    int bit = 63 - __builtin_clzll(w->left);
+    w->left &= ~(1ull << bit);
+    return 64 * (int)w->word + bit;
+}
+
+/**
+ * The next lengths as candidates, and their buckets fetched early: in a large table each is a cache miss, and several at a time take
+ * little longer than one. Not all at once, as a hit among the first makes the others needless.
+ */
+static unsigned take_candidates(struct length_walk *w, const struct ip_addr *addr, struct candidate out[CANDIDATES])
+{
+    const struct prefix_table *t = w->table;
+    unsigned count = 0;
+
+    for (int len; count < CANDIDATES && (len = next_length(w)) >= 0; count++) {
+        out[count].prefix = (struct ip_cidr){firewall_mask_addr(addr, (unsigned)len), (uint8_t)len};
+        out[count].tag = firewall_prefix_tag(t->tables, &out[count].prefix);
+        shm_hash_prefetch(t->tables, t->hash, out[count].tag);
+    }
+    return count;
+}
+
+/** The flags of the rule of exactly this prefix; 0: there is none. */
+static uint8_t find_flags(const struct prefix_table *t, const struct candidate *c)
+{
+    struct shm_hash_probe probe = shm_hash_probe_begin(t->tables, t->hash, c->tag);
 
     for (shm_off off; (off = shm_hash_probe_next(&probe)) != 0;) {
         const struct shm_fw_rule *rule = shm_at(t->tables, off);
-        if (firewall_prefix_matches(rule, prefix))
+        if (firewall_prefix_matches(rule, &c->prefix))
             return atomic_load_explicit(&rule->flags, memory_order_relaxed);
     }
     return 0;
 }
 
-static enum firewall_verdict match_length(const struct prefix_table *t, const struct ip_addr *addr, unsigned prefix_len)
+/** The flags of the longest prefix that has a rule; 0: there is none. */
+static uint8_t match_longest(const struct prefix_table *t, const struct ip_addr *addr)
 {
-    struct ip_cidr prefix = {.addr = firewall_mask_addr(addr, prefix_len), .prefix_len = (uint8_t)prefix_len};
-    uint8_t flags = find_flags(t, &prefix);
+    struct length_walk walk = {.table = t, .word = t->word_count};
+    struct candidate candidates[CANDIDATES];
 
-    if (flags == 0)
-        return FIREWALL_PASS;
-    return (flags & SHM_FW_IP) != 0 ? FIREWALL_BLOCKED_IP : FIREWALL_BLOCKED_CIDR;
-}
-
-/** Ask for every length that occurs, from the longest. */
-static enum firewall_verdict match_once(const struct prefix_table *t, const struct ip_addr *addr)
-{
-    for (unsigned word = t->word_count; word-- > 0;) {
-        uint64_t lengths = atomic_load_explicit(&t->lengths[word], memory_order_acquire);
-        while (lengths != 0) {
-            unsigned bit = 63u - (unsigned)__builtin_clzll(lengths);
-            enum firewall_verdict verdict = match_length(t, addr, 64 * word + bit);
-            if (verdict != FIREWALL_PASS)
-                return verdict;
-            lengths &= ~(1ull << bit);
+    for (unsigned count; (count = take_candidates(&walk, addr, candidates)) > 0;) {
+        for (unsigned i = 0; i < count; i++) {
+            uint8_t flags = find_flags(t, &candidates[i]);
+            if (flags != 0)
+                return flags;
         }
     }
-    return FIREWALL_PASS;
+    return 0;
 }
 
 static struct prefix_table table_of(const struct shm_tables *tables, const struct shm_root *root, unsigned family)
@@ -154,9 +190,9 @@ enum firewall_verdict firewall_match(const struct shm_tables *tables, const stru
     uint64_t before = atomic_load_explicit(&tables->epoch, memory_order_acquire);
 
     for (unsigned tries = 0; tries < LOOKUP_TRIES; tries++) {
-        enum firewall_verdict verdict = match_once(&table, addr);
-        if (verdict != FIREWALL_PASS)
-            return verdict;
+        uint8_t flags = match_longest(&table, addr);
+        if (flags != 0)
+            return (flags & SHM_FW_IP) != 0 ? FIREWALL_BLOCKED_IP : FIREWALL_BLOCKED_CIDR;
         if (country_is_blocked(masks_of(tables, root), addr, &country))
             return FIREWALL_BLOCKED_COUNTRY;
         uint64_t after = atomic_load_explicit(&tables->epoch, memory_order_acquire);

@@ -34,7 +34,7 @@ struct handover {
     uint64_t stats_bytes;
     uint64_t log_bytes;
     uint64_t rate_bytes;
-    uint32_t drop_uid;   /* UINT32_MAX: stay who you are (the master does not run as root) */
+    uint32_t drop_uid; /* UINT32_MAX: stay who you are (the master does not run as root) */
     uint32_t drop_gid;
 };
 

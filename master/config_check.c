@@ -53,15 +53,14 @@ static void check_geoip(const struct file_check *c)
 static void check_user(const struct file_check *c)
 {
     const char *user = c->config->user;
-    const struct passwd *entry;
+    const struct passwd *entry = getpwnam(user);
 
-    if (geteuid() != 0)
-        return;
-    entry = getpwnam(user);
-    if (entry == NULL)
+    if (entry != NULL && entry->pw_uid == 0)
+        add_problem(c, CONFIG_SERVER, "user", false, user, "workers do not run as root; expected an unprivileged user");
+    else if (geteuid() != 0 && (entry == NULL || entry->pw_uid != geteuid()))
+        add_problem(c, CONFIG_SERVER, "user", true, user, "has no effect unless the server is started as root");
+    else if (entry == NULL)
         add_problem(c, CONFIG_SERVER, "user", false, user, "there is no such user; expected one of this system");
-    else if (entry->pw_uid == 0)
-        add_problem(c, CONFIG_SERVER, "user", true, user, "workers will keep the rights of root");
 }
 
 int config_check_files(const struct config *config, struct config_errors *errors)

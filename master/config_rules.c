@@ -108,8 +108,10 @@ struct taken_addr {
 /** The sockets that an address means: ":443" is two. Returns how many. */
 static unsigned expand_addr(const struct listen_addr *addr, struct ip_addr out[2])
 {
-    out[0] = addr->is_dual_stack ? (struct ip_addr){.family = 4} : addr->addr;
-    out[1] = (struct ip_addr){.family = 6};
+    static const struct ip_addr any_v4 = {.family = 4}, any_v6 = {.family = 6};
+
+    out[0] = addr->is_dual_stack ? any_v4 : addr->addr;
+    out[1] = any_v6;
     return addr->is_dual_stack ? 2 : 1;
 }
 

@@ -34,6 +34,7 @@ struct dns_lookup {
     struct dns_client *client;
     dns_answer_fn on_answer;
     void *context;
+    bool is_localhost;
 };
 
 /* ---- sockets and time-outs ---- */
@@ -132,6 +133,14 @@ static void answer_take_addrs(struct dns_answer *answer, const struct ares_addri
     }
 }
 
+/** RFC 6761 6.3: localhost is this host, on a machine without a hosts file too, where c-ares finds nothing. */
+static void answer_take_loopback(struct dns_answer *answer)
+{
+    answer->addrs[0] = (struct ip_addr){.family = 4, .bytes = {127, 0, 0, 1}};
+    answer->addrs[1] = (struct ip_addr){.family = 6, .bytes = {[15] = 1}};
+    answer->count = 2;
+}
+
 static int shorter_ttl(int a, int b)
 {
     int shorter = a < b ? a : b;
@@ -166,7 +175,9 @@ static void on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinf
         answer.ttl_s = shortest_ttl_s(info);
     }
     ares_freeaddrinfo(info);
-    if (status != ARES_SUCCESS || answer.count == 0)
+    if (ended.is_localhost && answer.is_from_hosts && answer.count == 0)
+        answer_take_loopback(&answer);
+    else if (status != ARES_SUCCESS || answer.count == 0)
         answer.error = ares_strerror(status != ARES_SUCCESS ? status : ARES_ENODATA);
     ended.on_answer(&answer, ended.context);
 }
@@ -187,8 +198,11 @@ void dns_client_ask(struct dns_client *client, const char *name, dns_answer_fn o
         on_answer(&(struct dns_answer){.error = ares_strerror(ARES_ENOMEM)}, context);
         return;
     }
-    *lookup =
-        (struct dns_lookup){.magic = DNS_LOOKUP_MAGIC, .client = client, .on_answer = on_answer, .context = context};
+    *lookup = (struct dns_lookup){.magic = DNS_LOOKUP_MAGIC,
+                                  .client = client,
+                                  .on_answer = on_answer,
+                                  .context = context,
+                                  .is_localhost = strcasecmp(name, "localhost") == 0};
     client->in_flight++;
     client->starting = lookup;
     ares_getaddrinfo(client->channel, name, NULL, &hints, on_addrinfo, lookup);

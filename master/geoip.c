@@ -15,6 +15,7 @@
 
 #include "bytes.h"
 #include "err.h"
+#include "geoip_paths.h"
 #include "geoip_verify.h"
 
 #define GEOIP_MAX_BYTES      (1 << 30)
@@ -153,19 +154,17 @@ static int check_tail(int fd)
     return rc;
 }
 
-/** Does a record, already verified, name a country? 1, 0, or ERR_CORRUPT when country.iso_code is no text. */
+/** Does a record, already verified, name a country? 1, 0, or ERR_CORRUPT when the code is no text. */
 static int record_has_country(MMDB_entry_s *entry)
 {
-    MMDB_entry_data_s data;
-    int status = MMDB_get_value(entry, &data, "country", "iso_code", NULL);
-
-    if (status == MMDB_LOOKUP_PATH_DOES_NOT_MATCH_DATA_ERROR)
-        return 0;
-    if (status != MMDB_SUCCESS)
-        return ERR_CORRUPT;
-    if (!data.has_data)
-        return 0;
-    return data.type == MMDB_DATA_TYPE_UTF8_STRING ? 1 : ERR_CORRUPT;
+    for (size_t i = 0; i < GEOIP_COUNTRY_PATHS; i++) {
+        MMDB_entry_data_s data;
+        int status = MMDB_aget_value(entry, &data, geoip_country_paths[i]);
+        if (status == MMDB_LOOKUP_PATH_DOES_NOT_MATCH_DATA_ERROR || (status == MMDB_SUCCESS && !data.has_data))
+            continue;
+        return status == MMDB_SUCCESS && data.type == MMDB_DATA_TYPE_UTF8_STRING ? 1 : ERR_CORRUPT;
+    }
+    return 0;
 }
 
 static int check_record(struct geoip_verifier *v, uint8_t type, MMDB_entry_s *entry, bool *has_country)
@@ -213,7 +212,7 @@ static int check_contents(const MMDB_s *mmdb, struct strbuf *why)
     else if (rc != 0)
         strbuf_add(why, "is damaged; " EXPECTED);
     else if (!has_country)
-        strbuf_addf(why, "is a database of type \"%.60s\" without country.iso_code; " EXPECTED, type);
+        strbuf_addf(why, "is a database of type \"%.60s\" without country.iso_code or country_code; " EXPECTED, type);
     return rc != 0 ? rc : has_country ? 0 : ERR_INVALID;
 }
 

@@ -70,7 +70,7 @@ static int run_help(int argc, char **argv)
     char help[] = "--help";
     char *help_argv[] = {argc > 2 ? argv[2] : NULL, help, NULL};
 
-    if (argc > 2)
+    if (argc > 2 && argv[2][0] != '-')
         return run_command(argv[2], 2, help_argv);
     print_usage(stdout);
     return CLI_DONE;

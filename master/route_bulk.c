@@ -11,7 +11,6 @@ struct route_bulk {
     shm_off root; /* memory for the new root */
 };
 
-#define DEPTHS_BYTES   (SHM_LISTENERS_MAX * sizeof(struct shm_route_depths))
 #define RETIRED_PLACES 2 /* the old array with its records, the old depths */
 
 static void free_record(void *writer, shm_off record)
@@ -30,7 +29,7 @@ static int allocate(struct route_writer *w, uint64_t expected, struct route_bulk
 {
     int rc = 0;
 
-    if ((rc = tables_alloc(w->tables, DEPTHS_BYTES, &bulk->set->depths)) != 0)
+    if ((rc = tables_alloc(w->tables, ROUTE_DEPTHS_BYTES, &bulk->set->depths)) != 0)
         return rc;
     if ((rc = hash_writer_init(&bulk->set->hash, w->tables, expected)) != 0)
         goto free_depths;
@@ -43,7 +42,7 @@ static int allocate(struct route_writer *w, uint64_t expected, struct route_bulk
 free_array:
     hash_writer_free_now(&bulk->set->hash, w->tables);
 free_depths:
-    tables_free_now(w->tables, bulk->set->depths, DEPTHS_BYTES);
+    tables_free_now(w->tables, bulk->set->depths, ROUTE_DEPTHS_BYTES);
     return rc;
 }
 
@@ -107,7 +106,7 @@ void route_bulk_publish(struct route_bulk **bulk)
         tables_retire(w->tables, old->hash.ref.buckets, hash_writer_bytes(&old->hash.ref), free_retired_table, w);
     else
         tables_retire_unreserve(w->tables, 1);
-    tables_retire(w->tables, old->depths, DEPTHS_BYTES, NULL, NULL);
+    tables_retire(w->tables, old->depths, ROUTE_DEPTHS_BYTES, NULL, NULL);
     tables_change_end(w->tables);
 
     w->live = fresh;
@@ -125,7 +124,7 @@ void route_bulk_abort(struct route_bulk **bulk)
     struct route_set *set = (*bulk)->set;
 
     hash_array_free_now(w->tables, &set->hash.ref, free_record, w);
-    tables_free_now(w->tables, set->depths, DEPTHS_BYTES);
+    tables_free_now(w->tables, set->depths, ROUTE_DEPTHS_BYTES);
     tables_root_abort(w->tables, (*bulk)->root);
     tables_retire_unreserve(w->tables, RETIRED_PLACES);
     route_set_fini(set);

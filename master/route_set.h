@@ -13,6 +13,8 @@
 /* All routes of all listeners as one table: the one in force, or one that is being built aside. Used by route_writer.c and
  * route_bulk.c only. It stores records and counts them; who owns a record and when it is freed is its user's business. */
 
+#define ROUTE_DEPTHS_BYTES (SHM_LISTENERS_MAX * sizeof(struct shm_route_depths))
+
 struct route_set {
     struct hash_writer hash;
     shm_off depths;                            /* struct shm_route_depths[SHM_LISTENERS_MAX] */

@@ -3,6 +3,7 @@
 #include "route_writer.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "err.h"
 #include "route_writer_internal.h"
@@ -50,18 +51,44 @@ static bool free_retired_record(struct retired *item)
     return true;
 }
 
-/** Show a newly built array of the same routes in place of the one in force. */
+/** A copy of the wildcard depths in force. A place for the old ones in the retire queue comes with it. */
+static int copy_depths(struct route_writer *w, shm_off *depths_out)
+{
+    if (tables_retire_reserve(w->tables, 1) != 0)
+        return ERR_NO_MEMORY;
+    if (tables_alloc(w->tables, ROUTE_DEPTHS_BYTES, depths_out) != 0) {
+        tables_retire_unreserve(w->tables, 1);
+        return ERR_NO_MEMORY;
+    }
+    /* Nobody else writes to either of them now. */
+    memcpy(tables_at(w->tables, *depths_out), tables_at(w->tables, w->live->depths), ROUTE_DEPTHS_BYTES);
+    return 0;
+}
+
+/**
+ * Show a newly built array of the same routes in place of the one in force. The new root gets depths of its own: later changes do not
+ * reach the old array, so they must not reach the depths of those who still read it.
+ */
 static int replace_array(struct route_writer *w, uint32_t more)
 {
     struct hash_rebuild rebuild;
+    shm_off old_depths = w->live->depths;
+    shm_off depths = 0;
 
     if (hash_rebuild_prepare(&w->live->hash, w->tables, more, &rebuild) != 0)
         return ERR_NO_MEMORY;
+    if (copy_depths(w, &depths) != 0) {
+        hash_rebuild_abort(&rebuild, w->tables);
+        return ERR_NO_MEMORY;
+    }
     tables_change_begin(w->tables);
     struct shm_root value = *tables_root(w->tables);
     value.routes = rebuild.fresh.ref;
+    value.route_depths = depths;
     hash_rebuild_publish(&rebuild, &w->live->hash, w->tables, &value);
+    tables_retire(w->tables, old_depths, ROUTE_DEPTHS_BYTES, NULL, NULL);
     tables_change_end(w->tables);
+    w->live->depths = depths;
     return 0;
 }
 

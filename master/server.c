@@ -16,47 +16,26 @@
 #include "clock.h"
 #include "config.h"
 #include "config_check.h"
-#include "ctl_codec.h"
 #include "err.h"
 #include "geoip.h"
 #include "log_drain.h"
 #include "log_event.h"
 #include "log_output.h"
 #include "rate_limit.h"
+#include "server_internal.h"
 #include "state.h"
-#include "stats_segment.h"
 #include "supervisor.h"
 #include "tables.h"
 #include "version.h"
+#include "worker_settings.h"
 #include "worker_spawn.h"
 #include "worker_user.h"
 
-#define SERVER_MAGIC    0x53525652u
 #define LOG_RING_BYTES  (1u << 20) /* one second of the access lines of 5,000 connections */
 #define HOUSEKEEPING_S  0.1
 #define RESOLVE_WAIT_MS 2000 /* names of backends get this long before the first connection is accepted */
 #define ADDRESS_WAIT_MS 1000 /* workers of a master that has just died may still hold the addresses */
 #define LOG_FLUSH_MS    1000
-
-struct server {
-    uint32_t magic;
-    const char *config_path;
-    struct config *config;
-    struct ev_loop *loop;
-    struct log_output *log;
-    struct log_drain *log_drain;
-    struct stats_segment stats;
-    bool has_stats;
-    struct state *state;
-    int binary_fd;
-    struct supervisor *supervisor;
-    ev_signal on_term, on_int, on_hup;
-    ev_timer housekeeping;
-    uint64_t settle_deadline_ms; /* until then workers wait for the names of backends */
-    bool is_started;             /* workers were started */
-    bool is_stopping;
-    int exit_status;
-};
 
 /* ---- errors before there is a log: plain lines, as `check` prints them ---- */
 
@@ -91,10 +70,15 @@ static int start_log(struct server *s)
     s->log_drain = s->log != NULL ? log_drain_new(s->log) : NULL;
     if (s->log_drain == NULL)
         return fail(err_text(ERR_NO_MEMORY));
-    log_output_set_format(s->log, s->config->log_json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
     log_set_sink(log_output_sink, s->log);
-    log_set_level(s->config->log_level);
+    server_apply_log_settings(s);
     return CLI_DONE;
+}
+
+void server_apply_log_settings(struct server *s)
+{
+    log_output_set_format(s->log, s->config->log_json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
+    log_set_level(s->config->log_level);
 }
 
 /** As many descriptors as the system allows: workers inherit the limit and derive from it how many connections they can hold. */
@@ -109,14 +93,19 @@ static void raise_descriptor_limit(void)
         log_errno(LOG_WARN, "cannot raise the limit of open files", errno, LOG_KEY_DETAIL, NULL);
 }
 
-/** Say what is wrong in the log's own form: it is up. */
-static int fail_logged(const char *message, const char *error)
+void server_log_failure(const char *message, const char *error)
 {
     struct log_event e;
 
     log_event_begin(&e, LOG_ERROR, message);
     log_event_cstr(&e, LOG_KEY_ERROR, error);
     log_event_end(&e);
+}
+
+/** Say what is wrong in the log's own form: it is up. */
+static int fail_logged(const char *message, const char *error)
+{
+    server_log_failure(message, error);
     return CLI_FAILED;
 }
 
@@ -148,28 +137,43 @@ static int refuse_countries(uint64_t count)
     return CLI_CONFIG;
 }
 
+void server_log_loaded(const struct server *s, const struct state_loaded *loaded)
+{
+    struct log_event e;
+
+    log_event_begin(&e, LOG_INFO, "routes and firewall rules loaded");
+    log_event_u64(&e, LOG_KEY_ROUTES, loaded->routes);
+    log_event_u64(&e, LOG_KEY_RULES, loaded->rules);
+    log_event_u64(&e, LOG_KEY_LISTENERS, s->config->listener_count);
+    log_event_cstr(&e, LOG_KEY_PATH, s->config->database_path);
+    log_event_end(&e);
+    if (loaded->unused_listeners == 0)
+        return;
+    log_event_begin(&e, LOG_WARN,
+                    "the database keeps routes of listeners that the configuration no longer has; they are unused");
+    log_event_u64(&e, LOG_KEY_LISTENERS, loaded->unused_listeners);
+    log_event_u64(&e, LOG_KEY_ROUTES, loaded->unused_routes);
+    log_event_end(&e);
+}
+
+void server_warn_of_unserved(const struct config *config)
+{
+    if (config->grpc_addr_count > 0)
+        log_text(LOG_WARN, "[grpc] was checked, but this version has no admin API: nothing listens there");
+    if (config->has_metrics)
+        log_text(LOG_WARN, "[metrics] was checked, but this version has no metrics: nothing listens there");
+}
+
 static int load_state(struct server *s)
 {
     char text[1024];
     struct strbuf why = STRBUF_OF(text);
     struct state_loaded loaded;
-    struct log_event e;
 
     if (state_load(s->state, s->config, &loaded, &why) != 0)
         return fail_logged("cannot load the database", text);
-    log_event_begin(&e, LOG_INFO, "routes and firewall rules loaded");
-    log_event_u64(&e, LOG_KEY_ROUTES, loaded.routes);
-    log_event_u64(&e, LOG_KEY_RULES, loaded.rules);
-    log_event_u64(&e, LOG_KEY_LISTENERS, s->config->listener_count);
-    log_event_cstr(&e, LOG_KEY_PATH, s->config->database_path);
-    log_event_end(&e);
-    if (loaded.unused_listeners > 0) {
-        log_event_begin(&e, LOG_WARN,
-                        "the database keeps routes of listeners that the configuration no longer has; they are unused");
-        log_event_u64(&e, LOG_KEY_LISTENERS, loaded.unused_listeners);
-        log_event_u64(&e, LOG_KEY_ROUTES, loaded.unused_routes);
-        log_event_end(&e);
-    }
+    state_set_rate(s->state, s->config->rate_limit, s->config->rate_window_ms);
+    server_log_loaded(s, &loaded);
     return loaded.country_rules == 0 || s->config->geoip_db != NULL ? CLI_DONE : refuse_countries(loaded.country_rules);
 }
 
@@ -189,19 +193,6 @@ static int load_geoip(struct server *s)
     }
     supervisor_set_geoip(s->supervisor, fd);
     return CLI_DONE;
-}
-
-static struct ctl_settings settings_of(const struct config *config)
-{
-    return (struct ctl_settings){
-        .hello_timeout_ms = config->hello_timeout_ms,
-        .connect_timeout_ms = config->connect_timeout_ms,
-        .idle_timeout_ms = config->idle_timeout_ms,
-        .half_close_timeout_ms = config->half_close_timeout_ms,
-        .shutdown_timeout_ms = config->shutdown_timeout_ms,
-        .log_level = (uint8_t)config->log_level,
-        .log_access = config->log_access,
-    };
 }
 
 static void on_all_ready(void *context)
@@ -240,6 +231,22 @@ static void on_log_drain(void *context, unsigned slot)
     log_drain_worker_died(s->log_drain, slot);
 }
 
+static void on_listener_removed(void *context, unsigned id)
+{
+    struct server *s = context;
+
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    state_listener_gone(s->state, (uint16_t)id);
+}
+
+/** What workers are executed from, as it is now: an upgrade may replace the file. The first to find out that there is no /proc. */
+static int open_binary(struct server *s)
+{
+    s->binary_fd = worker_binary_open();
+    return s->binary_fd >= 0 ? CLI_DONE
+                             : fail_logged("cannot open our own program; is /proc mounted?", strerror(errno));
+}
+
 static int make_supervisor(struct server *s)
 {
     char text[256];
@@ -248,9 +255,6 @@ static int make_supervisor(struct server *s)
 
     if (worker_user_find(s->config->user, &user, &why) != 0)
         return fail_logged("cannot start workers", text) + (CLI_CONFIG - CLI_FAILED);
-    s->binary_fd = worker_binary_open();
-    if (s->binary_fd < 0)
-        return fail_logged("cannot open our own program (/proc is needed)", strerror(errno));
     struct supervisor_options options = {
         .binary_fd = s->binary_fd,
         .tables_fd = tables_worker_fd(state_tables(s->state)),
@@ -262,42 +266,28 @@ static int make_supervisor(struct server *s)
         .drop_uid = user.uid,
         .drop_gid = user.gid,
         .worker_count = s->config->workers,
-        .settings = settings_of(s->config),
+        .settings = ctl_settings_of(s->config),
     };
     struct supervisor_callbacks callbacks = {
         .on_all_ready = on_all_ready,
         .on_all_gone = on_all_gone,
         .on_log_ring = on_log_ring,
         .on_log_drain = on_log_drain,
+        .on_listener_removed = on_listener_removed,
         .context = s,
     };
     int rc = supervisor_new(s->loop, &options, &callbacks, &s->supervisor);
     return rc == 0 ? CLI_DONE : fail_logged("cannot start workers", err_text(rc));
 }
 
-/** The message that tells workers of a listener; free() it. */
-static struct ctl_listener *ctl_listener_of(const struct config_listener *listener, uint16_t id)
-{
-    struct ctl_listener *ctl = calloc(1, sizeof *ctl + listener->trusted_count * sizeof ctl->trusted[0]);
-
-    if (ctl == NULL)
-        return NULL;
-    ctl->id = id;
-    ctl->proxy_mode = (uint8_t)listener->proxy_mode;
-    ctl->no_route_mode = (uint8_t)listener->no_route_mode;
-    ctl->trusted_count = (uint16_t)listener->trusted_count;
-    memcpy(ctl->addr, listener->addr_text, sizeof ctl->addr);
-    if (listener->trusted_count > 0)
-        memcpy(ctl->trusted, listener->trusted, listener->trusted_count * sizeof ctl->trusted[0]);
-    return ctl;
-}
-
 static int add_listener(struct server *s, const struct config_listener *listener)
 {
     char text[512];
     struct strbuf why = STRBUF_OF(text);
-    struct ctl_listener *ctl = ctl_listener_of(listener, state_listener_id(s->state, &listener->addr));
+    uint16_t id;
 
+    CHECK(state_assign_id(s->state, &listener->addr, &id) == 0); /* state_load() has given it one */
+    struct ctl_listener *ctl = ctl_listener_of(listener, id);
     if (ctl == NULL)
         return fail_logged("cannot add a listener", err_text(ERR_NO_MEMORY));
     struct supervisor_listener spec = {.name = listener->name, .ctl = ctl, .addr = listener->addr, .inherited_fd = -1};
@@ -376,10 +366,15 @@ static void on_stop_signal(EV_P_ ev_signal *signal_watcher, int revents)
 
 static void on_reload_signal(EV_P_ ev_signal *signal_watcher, int revents)
 {
+    struct server *s = signal_watcher->data;
+
     (void)loop;
-    (void)signal_watcher;
     (void)revents;
-    log_text(LOG_WARN, "this version cannot reload its configuration: restart it for changes to take effect");
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    if (s->is_stopping)
+        log_text(LOG_WARN, "not reloading: the server is stopping");
+    else
+        server_reload(s);
 }
 
 static void watch_signal(struct server *s, ev_signal *watcher, void (*callback)(EV_P_ ev_signal *, int), int signum)
@@ -421,13 +416,14 @@ static int start(struct server *s)
     if ((status = load_config(s)) != CLI_DONE || (status = start_log(s)) != CLI_DONE)
         return status;
     log_start(s);
+    server_warn_of_unserved(s->config);
     raise_descriptor_limit();
     s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (s->loop == NULL)
         return fail_logged("cannot make the event loop", strerror(errno));
-    if ((status = open_state(s)) != CLI_DONE || (status = load_state(s)) != CLI_DONE ||
-        (status = make_supervisor(s)) != CLI_DONE || (status = load_geoip(s)) != CLI_DONE ||
-        (status = add_listeners(s)) != CLI_DONE)
+    if ((status = open_binary(s)) != CLI_DONE || (status = open_state(s)) != CLI_DONE ||
+        (status = load_state(s)) != CLI_DONE || (status = make_supervisor(s)) != CLI_DONE ||
+        (status = load_geoip(s)) != CLI_DONE || (status = add_listeners(s)) != CLI_DONE)
         return status;
     s->settle_deadline_ms = clock_monotonic_ms() + RESOLVE_WAIT_MS;
     start_watchers(s);

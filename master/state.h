@@ -47,8 +47,8 @@ int state_open(const char *database_path, const struct state_options *options, s
 void state_close(struct state **state);
 
 /**
- * Give every listener of the configuration an id, seed the database with what it has never seen, and show all routes to the workers
- * by one store. What cannot be done leaves the tables as they were.
+ * Make a configuration the one in force: give its listeners ids, seed the database with what it has never seen, and show the routes
+ * of its listeners to the workers by one store; at the first call the firewall rules too. On an error the tables stay as they were.
  *
  * @param why  on error gets one line for people
  * @return 0, ERR_NO_MEMORY, ERR_TOO_LARGE (more listeners than ids), or as the store's changes
@@ -56,14 +56,23 @@ void state_close(struct state **state);
 int state_load(struct state *state, const struct config *config, struct state_loaded *out,
                struct strbuf *why) MUST_CHECK;
 
-/** The id of a listener that state_load() has seen; it keeps it as long as the process lives. */
-uint16_t state_listener_id(const struct state *state, const struct listen_addr *addr);
+/** The id of a listener's address; it keeps it as long as the process lives. 0, or ERR_TOO_LARGE if all ids have been given out. */
+int state_assign_id(struct state *state, const struct listen_addr *addr, uint16_t *id_out) MUST_CHECK;
+
+/** The workers have given up a listener that the configuration no longer has: its routes may go with the next load. */
+void state_listener_gone(struct state *state, uint16_t id);
 
 /** Is every backend's name asked for once? */
 bool state_is_settled(const struct state *state);
 
 /** The limit of new connections per client address (0: off) and window, in force with the next connection. */
 void state_set_rate(struct state *state, uint32_t limit, uint32_t window_ms);
+
+/** Country rules in force. */
+uint64_t state_country_rules(const struct state *state);
+
+/** More or fewer worker slots read the tables. More: before their workers start. */
+void state_set_worker_slots(struct state *state, unsigned worker_slots);
 
 /** Free what no worker can hold any more, forget what the rate limiter no longer needs; to be called several times a second. */
 void state_housekeeping(struct state *state, uint64_t now_ms);

@@ -86,8 +86,6 @@ static int make_file(struct store_file *file, struct strbuf *why)
     if (file->fd < 0)
         return errno == EEXIST ? 0 : system_error(file->path, "cannot be made", why);
     file->is_made = true;
-    if (fchmod(file->fd, 0600) != 0) /* the umask may have taken even the owner's bits */
-        return system_error(file->path, "cannot be given mode 0600", why);
     return 0;
 }
 
@@ -274,10 +272,9 @@ int store_file_open(const char *path, struct store_file *out, struct strbuf *why
     if ((rc = store_path_set(path, out->path, why)) != 0 || (rc = check_folder(out->path, why)) != 0 ||
         (rc = open_and_lock(out, why)) != 0 || (rc = look_at(out, why)) != 0)
         store_file_close(out, false);
-    else if (out->is_empty)
-        (void)fchmod(
-            out->fd,
-            0600); /* as new as one of our own making; if it is somebody else's file, its mode is their choice */
+    else if (
+        out->is_empty) /* of our own making under some umask, or made by hand to become ours; then its owner may differ */
+        (void)fchmod(out->fd, 0600);
     return rc;
 }
 

@@ -11,6 +11,7 @@
 #include "strbuf.h"
 
 struct ev_loop;
+struct listener_record;
 struct stats_segment;
 struct supervisor;
 
@@ -82,14 +83,26 @@ void supervisor_free(struct supervisor **sup);
 int supervisor_start(struct supervisor *sup, struct strbuf *why) MUST_CHECK;
 
 /**
- * Make the sockets of a new listener for all workers and tell them. All or nothing. An address that overlaps one of our own listeners
- * (":443" and "10.0.0.1:443") is allowed: the kernel prefers the more exact one.
+ * Make the sockets of a new listener for all workers; all or nothing. Connections queue from now on, workers learn of it with
+ * supervisor_commit_listener(). An address that overlaps one of our own listeners (":443" and "10.0.0.1:443") is allowed: the kernel
+ * prefers the more exact one. The number of workers must not change in between.
  *
  * @param wait_ms  how long to wait (blocking) for the address while it is in use: 0, or about a second at the start, when the
  *                 workers of a master that died may still hold it
+ * @param out      on 0: to be committed or aborted
  * @param why      on error gets the full reason: "listener https (:443): address already in use: ..."
  * @return 0; ERR_EXISTS if the id or the address is taken, also by a listener on its way out; or as listen_sockets_open()
  */
+int supervisor_prepare_listener(struct supervisor *sup, const struct supervisor_listener *listener, unsigned wait_ms,
+                                struct listener_record **out, struct strbuf *why) MUST_CHECK;
+
+/** Tell the workers of a prepared listener. Cannot fail. Clears *prepared. */
+void supervisor_commit_listener(struct supervisor *sup, struct listener_record **prepared);
+
+/** Close the sockets of a prepared listener. Accepts NULL in *prepared, clears it. */
+void supervisor_abort_listener(struct listener_record **prepared);
+
+/** Both halves at once. */
 int supervisor_add_listener(struct supervisor *sup, const struct supervisor_listener *listener, unsigned wait_ms,
                             struct strbuf *why) MUST_CHECK;
 

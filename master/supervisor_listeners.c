@@ -241,11 +241,10 @@ static int record_make(struct supervisor *sup, const struct supervisor_listener 
     return rc;
 }
 
-int supervisor_add_listener(struct supervisor *sup, const struct supervisor_listener *listener, unsigned wait_ms,
-                            struct strbuf *why)
+int supervisor_prepare_listener(struct supervisor *sup, const struct supervisor_listener *listener, unsigned wait_ms,
+                                struct listener_record **out, struct strbuf *why)
 {
     unsigned id = listener->ctl->id;
-    struct listener_record *record;
 
     CHECK(id < SHM_LISTENERS_MAX && listener->ctl->trusted_count <= CTL_TRUSTED_MAX);
     strbuf_addf(why, "listener %s (%s): ", listener->name, listener->ctl->addr);
@@ -253,17 +252,43 @@ int supervisor_add_listener(struct supervisor *sup, const struct supervisor_list
         strbuf_add(why, "there is one already, or it is still being removed; try again");
         return ERR_EXISTS;
     }
-    int rc = record_make(sup, listener, wait_ms, &record, why);
-    if (rc != 0)
-        return rc;
-    strbuf_reset(why);
+    int rc = record_make(sup, listener, wait_ms, out, why);
+    if (rc == 0)
+        strbuf_reset(why);
+    return rc;
+}
+
+void supervisor_commit_listener(struct supervisor *sup, struct listener_record **prepared)
+{
+    struct listener_record *record = *prepared;
+    unsigned id = record->ctl->id;
+
+    CHECK(sup->listeners[id] == NULL);
     stats_segment_use_listener(sup->options.stats, id);
     sup->listeners[id] = record;
     for (unsigned i = 0; i < sup->worker_count; i++) {
         if (worker_slot_is_serving(&sup->slots[i]))
             supervisor_send_listener(record, &sup->slots[i]);
     }
-    return 0;
+    *prepared = NULL;
+}
+
+void supervisor_abort_listener(struct listener_record **prepared)
+{
+    if (*prepared != NULL)
+        record_free(*prepared);
+    *prepared = NULL;
+}
+
+int supervisor_add_listener(struct supervisor *sup, const struct supervisor_listener *listener, unsigned wait_ms,
+                            struct strbuf *why)
+{
+    struct listener_record *record;
+    int rc = supervisor_prepare_listener(sup, listener, wait_ms, &record, why);
+
+    if (rc == 0)
+        supervisor_commit_listener(sup, &record);
+    return rc;
 }
 
 int supervisor_update_listener(struct supervisor *sup, const struct ctl_listener *ctl)

@@ -262,7 +262,29 @@ static void supervisor_note_gone(struct supervisor *sup)
         sup->callbacks.on_all_gone(sup->callbacks.context);
 }
 
-/* Only our own pids are asked for: other children are other people's. */
+static bool is_worker(const struct supervisor *sup, pid_t pid)
+{
+    for (unsigned i = 0; i < SHM_WORKERS_MAX; i++) {
+        if (worker_slot_has_process(&sup->slots[i]) && sup->slots[i].pid == pid)
+            return true;
+    }
+    return false;
+}
+
+/* In a container we may be process 1, which inherits every orphan. Looks before it takes: a worker that died meanwhile has a signal
+ * of its own coming, and its status is for its slot. */
+static void reap_orphans(const struct supervisor *sup)
+{
+    siginfo_t info = {0};
+
+    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0 &&
+           !is_worker(sup, info.si_pid)) {
+        (void)waitpid(info.si_pid, NULL, WNOHANG);
+        info.si_pid = 0;
+    }
+}
+
+/* Only our own pids are asked for: other children are other people's, unless there are no other people. */
 static void supervisor_reap(struct supervisor *sup)
 {
     for (unsigned i = 0; i < SHM_WORKERS_MAX; i++) {
@@ -272,6 +294,8 @@ static void supervisor_reap(struct supervisor *sup)
         if (worker_slot_has_process(slot) && waitpid(slot->pid, &status, WNOHANG) == slot->pid)
             slot_on_death(sup, slot, status);
     }
+    if (getpid() == 1)
+        reap_orphans(sup);
     supervisor_resize_advance(sup);
     supervisor_note_gone(sup);
 }

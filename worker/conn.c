@@ -258,7 +258,7 @@ static enum conn_next choose_first_step(struct conn *c)
         return conn_enter(c, CONN_STEP_PROXY);
     case PROXY_MODE_MIXED: return is_trusted(l, &c->client.addr) ? conn_enter(c, CONN_STEP_PROXY) : conn_enter_hello(c);
     }
-    CHECK(false && "a proxy_mode that is none");
+    CHECK(false); /* a proxy_mode that is none */
     return CONN_DONE;
 }
 
@@ -321,6 +321,8 @@ void conn_close(struct conn *c, enum close_reason reason)
     _Atomic uint64_t *closed = &l->stats->closed[reason];
 
     CHECK_MAGIC(c, CONN_MAGIC);
+    if (c->step == CONN_STEP_PROXY && c->setup != NULL)
+        conn_count_in(c, c->setup->len); /* what is not (or no longer) a PROXY header */
     if (c->step != CONN_STEP_LINGER && is_reset_reason(reason)) {
         c->front.is_reset_on_close = true;
         c->back.is_reset_on_close = true; /* a stream that was cut must not look like one that ended */

@@ -45,9 +45,9 @@ static enum close_reason failure_of(int error_number)
 {
     switch (error_number) {
     case ECONNREFUSED:
-    case ENOENT: /* a Unix socket that is not there */
-    case ECONNRESET:
-    case EPIPE: return CLOSE_BACKEND_REFUSED;
+    case ENOENT: /* a Unix socket that is not there */ return CLOSE_BACKEND_REFUSED;
+    case ECONNRESET: /* it had accepted */
+    case EPIPE: return CLOSE_BACKEND_RESET;
     case ETIMEDOUT: return CLOSE_BACKEND_TIMEOUT;
     case ENETUNREACH:
     case EHOSTUNREACH:
@@ -148,6 +148,13 @@ uint32_t conn_connect_deadline(const struct conn *c)
     return c->active_tick + (left > tries ? (uint32_t)(left / tries) : 1);
 }
 
+/** Whatever kept the backend from being connected, the client gets a RST. */
+static enum conn_next end_unconnected(struct conn *c, enum close_reason reason)
+{
+    c->front.is_reset_on_close = true;
+    return conn_end(c, reason);
+}
+
 /** The attempt at hand has failed for good: on to the next address, or the end. */
 static enum conn_next try_next_or_end(struct conn *c, enum close_reason failure, int error)
 {
@@ -158,7 +165,7 @@ static enum conn_next try_next_or_end(struct conn *c, enum close_reason failure,
     if (!s->is_unix)
         s->next_addr++;
     if (s->is_unix || s->next_addr >= s->addr_count || is_past(c, s->connect_deadline))
-        return conn_end(c, failure);
+        return end_unconnected(c, failure);
     conn_touch(c);
     return CONN_NEXT;
 }

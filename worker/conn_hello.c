@@ -36,7 +36,9 @@ static enum conn_next read_more(struct conn *c, enum close_reason eof_reason)
     }
     ssize_t n = conn_recv(&c->front, at, room);
     if (n > 0) {
-        conn_count_in(c, (size_t)n);
+        /* A PROXY header comes from the proxy before us, not from the client: what is behind it is counted when it is off. */
+        if (c->step != CONN_STEP_PROXY)
+            conn_count_in(c, (size_t)n);
         if (s->len == 0)
             s->bytes = at;
         s->len += (uint32_t)n;
@@ -66,9 +68,11 @@ static enum conn_next take_proxy_header(struct conn *c, const struct proxy_heade
     }
     s->is_local = header->is_local;
     s->needs_more = false;
-    c->bytes_in -= header->len; /* the header came from the proxy before us, not from the client */
     conn_setup_consume(s, header->len);
-    return conn_enter_hello(c);
+    if (conn_enter_hello(c) == CONN_DONE)
+        return CONN_DONE; /* closed, and counted there */
+    conn_count_in(c, s->len);
+    return CONN_NEXT;
 }
 
 enum conn_next conn_step_proxy(struct conn *c)

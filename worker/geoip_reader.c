@@ -15,6 +15,7 @@
 
 #include "bytes.h"
 #include "err.h"
+#include "geoip_paths.h"
 
 /* MaxMind DB format 2.0, https://maxmind.github.io/MaxMind-DB/ */
 #define FORMAT_MAJOR_VERSION 2
@@ -96,12 +97,13 @@ static int find_sections(MMDB_s *m, struct bytes file)
         return ERR_INVALID;
     const uint8_t *metadata = marker + METADATA_MARKER_SIZE;
     size_t metadata_len = file.len - (size_t)(metadata - file.ptr);
-    if (!read_layout(bytes_of(metadata, metadata_len), &layout))
+    /* Of an empty section the library takes every offset for one inside ("offset > size - 1"), here as well as below. */
+    if (metadata_len == 0 || !read_layout(bytes_of(metadata, metadata_len), &layout))
         return ERR_INVALID;
     /* In 64 bits: what the library itself computes in 32 lets a huge node_count wrap around. */
     uint64_t tree_bytes = (uint64_t)layout.node_count * (layout.record_size / 4);
     uint64_t before_metadata = (uint64_t)(marker - file.ptr);
-    if (tree_bytes + DATA_SEPARATOR_BYTES > before_metadata)
+    if (tree_bytes + DATA_SEPARATOR_BYTES >= before_metadata)
         return ERR_INVALID;
 
     *m = (MMDB_s){
@@ -199,9 +201,18 @@ void geoip_reader_close(struct geoip_reader **reader)
     free(r);
 }
 
+/** The text at the first of the paths that the record has. */
+static bool read_code(MMDB_entry_s *entry, MMDB_entry_data_s *out)
+{
+    for (size_t i = 0; i < GEOIP_COUNTRY_PATHS; i++) {
+        if (MMDB_aget_value(entry, out, geoip_country_paths[i]) == MMDB_SUCCESS && out->has_data)
+            return out->type == MMDB_DATA_TYPE_UTF8_STRING;
+    }
+    return false;
+}
+
 bool geoip_reader_country(const struct geoip_reader *r, const struct ip_addr *addr, char iso_code_out[2])
 {
-    static const char *const path[] = {"country", "iso_code", NULL};
     const struct ip_endpoint endpoint = {.addr = *addr};
     struct sockaddr_storage ss;
     MMDB_entry_data_s data;
@@ -211,9 +222,10 @@ bool geoip_reader_country(const struct geoip_reader *r, const struct ip_addr *ad
         return false;
     (void)ip_endpoint_to_sockaddr(&endpoint, &ss);
     MMDB_lookup_result_s found = MMDB_lookup_sockaddr(&r->mmdb, (const struct sockaddr *)&ss, &status);
-    if (status != MMDB_SUCCESS || !found.found_entry || MMDB_aget_value(&found.entry, &data, path) != MMDB_SUCCESS)
+    /* An offset behind the section is that of a record in the separator, wrapped around. */
+    if (status != MMDB_SUCCESS || !found.found_entry || found.entry.offset >= r->mmdb.data_section_size)
         return false;
-    if (!data.has_data || data.type != MMDB_DATA_TYPE_UTF8_STRING || data.data_size != 2)
+    if (!read_code(&found.entry, &data) || data.data_size != 2)
         return false;
     memcpy(iso_code_out, data.utf8_string, 2);
     return true;

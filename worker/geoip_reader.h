@@ -24,7 +24,7 @@ int geoip_reader_open(int fd, struct geoip_reader **out) MUST_CHECK;
 void geoip_reader_close(struct geoip_reader **reader);
 
 /**
- * The country of an address: the database's country.iso_code, and nothing else that a record may have.
+ * The country of an address, where geoip_paths.h says.
  *
  * @param iso_code_out  two bytes, set on true; whatever the database says
  * @return false: unknown (no record, no country in it, or a code that is not two bytes; IPv6 in a database of IPv4; family 0)

@@ -43,6 +43,7 @@ static int add_chunk(struct pool *pool)
     chunk->next = pool->chunks;
     pool->chunks = chunk;
     size_t count = (POOL_CHUNK_BYTES - sizeof *chunk) / pool->object_size;
+    CHECK(count > 0);
     for (size_t i = count; i-- > 0;)
         push_free(pool, chunk->objects + i * pool->object_size);
     pool->total += (uint32_t)count;

@@ -105,6 +105,7 @@ static int allow_plain(scmp_filter_ctx filter)
 static int allow_some(scmp_filter_ctx filter)
 {
     static const int families[] = {AF_INET, AF_INET6, AF_UNIX};
+    /* The 0 that ends a plain comparison says what clang wants to be told: there is no second operand. */
     const uint64_t type_mask = ~(uint64_t)(SOCK_NONBLOCK | SOCK_CLOEXEC);
     int rc = 0;
 

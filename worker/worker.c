@@ -186,7 +186,7 @@ static uint32_t conn_cap_of_descriptors(void)
     uint64_t usable;
 
     (void)getrlimit(RLIMIT_NOFILE, &limit);
-    usable = limit.rlim_cur > RESERVED_DESCRIPTORS * 2 ? limit.rlim_cur - RESERVED_DESCRIPTORS : limit.rlim_cur / 2;
+    usable = limit.rlim_cur > 2ull * RESERVED_DESCRIPTORS ? limit.rlim_cur - RESERVED_DESCRIPTORS : limit.rlim_cur / 2;
     if (usable / DESCRIPTORS_PER_CONN > UINT32_MAX)
         return UINT32_MAX;
     return usable >= DESCRIPTORS_PER_CONN ? (uint32_t)(usable / DESCRIPTORS_PER_CONN) : 1;

@@ -55,13 +55,16 @@ def backend():
 
 @pytest.fixture
 def new_daemon(request, tmp_path):
-    """new_daemon(listeners, env=..., text=..., **sections): a Daemon that has not been started; stopped and checked after the test."""
+    """
+    new_daemon(listeners, env=..., text=..., binary=..., **sections): a Daemon that has not been started; stopped and checked after
+    the test.
+    """
     made = request.node.daemons = []
 
-    def make(listeners=(), env=None, text=None, directory=None, **sections):
+    def make(listeners=(), env=None, text=None, directory=None, binary=None, **sections):
         directory = directory or tmp_path
         text = text if text is not None else config_text(str(directory), listeners, **sections)
-        made.append(Daemon(directory, text, listeners, env, name=f"mc-proxy-{len(made)}"))
+        made.append(Daemon(directory, text, listeners, env, name=f"mc-proxy-{len(made)}", binary=binary))
         return made[-1]
 
     yield make

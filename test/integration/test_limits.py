@@ -1,23 +1,20 @@
-"""What a worker does when descriptors, memory, local ports or places run out: it says so, refuses what it must, and recovers."""
+"""Limits on how many may come: the rate limit per client, and max_connections per listener."""
 
 import os
-import resource
-import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import pytest
 
 from lib import clients, hello
-from lib.backends import EchoBackend
-from lib.daemon import is_sanitized
-from lib.ports import free_port
+from lib import proxy_headers as ph
+from lib.backends import EchoBackend, reset
+from lib.config import Listener
 from lib.waiting import wait_until
 
 HELLO = hello.client_hello(b"www.example.com")
+DESTINATION6 = ("2001:db8::443", 443)
 
 
 @pytest.fixture
@@ -25,219 +22,344 @@ def echo(backend):
     return backend(EchoBackend)
 
 
-def ask(daemon, timeout=15):
-    """A client that has sent its hello."""
-    s = clients.connect(daemon.port, timeout=timeout)
-    s.sendall(HELLO)
-    return s
+@pytest.fixture
+def limited(new_daemon, echo):
+    """limited(3, "1d", ...): a daemon with two workers and this rate limit, on all addresses of both families."""
+
+    def start(limit, window, options=None, **firewall):
+        listener = Listener(host="", routes=[f"* {echo.address}"], options=options or {})
+        return new_daemon([listener], server={"workers": 2},
+                          firewall={"rate_limit": limit, "rate_window": window, **firewall}).start()
+
+    return start
 
 
-def expect_echo(s):
-    assert clients.read_exactly(s, len(HELLO)) == HELLO
+def attempt(daemon, tries, **kwargs):
+    return [clients.enters(daemon.port, HELLO, **kwargs) for _ in range(tries)]
 
 
-def expect_service(daemon):
-    with ask(daemon) as s:
-        expect_echo(s)
+def announced(daemon, address, tries=1):
+    destination = DESTINATION6 if ":" in address else ph.DESTINATION4
+    return attempt(daemon, tries, header=ph.v2((address, 999), destination))
 
 
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat", encoding="latin-1") as f:
-        fields = f.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+# ---- how many at once
 
-
-def limit_worker(pid, option):
-    """Changes a limit of a running worker, which only its own user may do."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        ids = {line.split()[0]: int(line.split()[1]) for line in f if line.startswith(("Uid:", "Gid:"))}
-    subprocess.run(["prlimit", "--pid", str(pid), option], user=ids["Uid:"], group=ids["Gid:"], extra_groups=[], check=True)
-
-
-def replace_worker(daemon):
-    """A new worker, which takes over the limits that the master has now."""
-    old = daemon.workers()[0]
-    os.kill(old, signal.SIGKILL)
-    return wait_until(lambda: [pid for pid in daemon.workers() if pid != old], 10, "a new worker")[0]
-
-
-def test_worker_with_few_descriptors_serves_what_they_suffice_for_and_then_the_queue(proxy, echo):
-    daemon = proxy(f"* {echo.address}", proxy={"shutdown_timeout": "30s"})
-    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (64, 64))
-    worker = replace_worker(daemon)
-    waiting = [ask(daemon) for _ in range(60)]
-    wait_until(lambda: echo.connections >= 16, what="the first connections to be served")
-    time.sleep(0.5)
-    begun = cpu_seconds(worker)
-    time.sleep(1)
-    assert cpu_seconds(worker) - begun < 0.3, "a worker that is full spins"
-    assert echo.connections == 16
-    assert any("accepting is paused" in e["msg"] for e in daemon.events())
-    for s in waiting:
-        expect_echo(s)
-        s.close()
-    daemon.wait_for_access(count=60, reason="finished")
-
-
-def test_worker_without_descriptors_refuses_and_recovers(proxy, echo):
-    """Below the number that it counted with at its start: accept() and socket() fail."""
-    daemon = proxy(f"* {echo.address}")
-    expect_service(daemon)
-    worker = daemon.workers()[0]
-    daemon.wait_for_access()
-    free = max(int(fd) for fd in os.listdir(f"/proc/{worker}/fd")) + 1
-    limit_worker(worker, f"--nofile={free + 5}:4096")
-    held = [ask(daemon) for _ in range(2)]
-    for s in held:
-        expect_echo(s)
-    refused = ask(daemon)  # its own descriptor is the last one
-    with pytest.raises(ConnectionResetError):
-        refused.recv(1)
-    daemon.wait_for_access(reason="no_descriptors")
-    limit_worker(worker, f"--nofile={free + 4}:4096")
-    waiting = ask(daemon)
-    begun = cpu_seconds(worker)
-    time.sleep(1)
-    assert cpu_seconds(worker) - begun < 0.3, "a worker without descriptors spins"
-    limit_worker(worker, "--nofile=4096:4096")
-    for s in (waiting, ask(daemon)):
-        expect_echo(s)
-        s.close()
-    for s in held:
-        s.close()
-
-
-@pytest.mark.skipif(is_sanitized(), reason="the sanitizers' allocator has limits of its own")
-def test_worker_without_memory_refuses_and_recovers(proxy, echo):
-    daemon = proxy(f"* {echo.address}", proxy={"hello_timeout": "60s"})
-    expect_service(daemon)
-    worker = daemon.workers()[0]
-    with open(f"/proc/{worker}/status", encoding="ascii") as f:
-        used = next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmData:"))
-    limit_worker(worker, f"--data={used + (1 << 20)}:{used + (64 << 20)}")
-    large = hello.client_hello(b"www.example.com", size=16000)
-    held = [clients.connect(daemon.port) for _ in range(400)]
-    for s in held:
-        s.sendall(large[:12000])
-    lines = wait_until(lambda: daemon.access_lines(reason="no_memory"), what="the memory to be used up")
-    assert lines[0]["sni"] == ""
-    assert daemon.workers() == [worker]
-    for s in held:
-        s.close()
-    expect_service(daemon)
-    limit_worker(worker, f"--data={used + (64 << 20)}:{used + (64 << 20)}")
-    expect_service(daemon)
-    assert daemon.workers() == [worker]
-
-
-def test_unix_backend_with_a_full_queue_is_waited_for(proxy, open_dir):
-    path = os.path.join(open_dir, "backend.sock")
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    os.chmod(path, 0o777)
-    listener.listen(1)
-    daemon = proxy(f"* unix:{path}", proxy={"connect_timeout": "2s"})
-    waiting = [ask(daemon) for _ in range(10)]
-    time.sleep(0.5)
-    served = []
-    for _ in range(4):
-        connection, _ = listener.accept()
-        served.append(connection)
-        assert clients.read_exactly(connection, len(HELLO)) == HELLO
-        time.sleep(0.25)
-    daemon.wait_for_access(count=4, timeout=4, reason="backend_timeout")
-    for s in waiting + served + [listener]:
-        s.close()
-
-
-def test_alert_reaches_a_client_that_goes_on_sending(proxy):
-    daemon = proxy(listener={"no_route": "alert"})
-    for more in (1, 60000, 100000):
-        s = ask(daemon)
-        s.sendall(b"e" * more)
-        time.sleep(0.1)
-        s.sendall(b"e")
-        assert clients.read_all(s) == b"\x15\x03\x03\0\x02\x02\x70"
-        s.close()
-    daemon.wait_for_access(count=3, reason="no_route")
-    with ask(daemon) as s:  # without end: it gets a reset in the end, and is not listened to for ever
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            for _ in range(100):
-                s.sendall(b"e" * 65536)
-    daemon.wait_for_access(count=4, reason="no_route")
-
-
-def test_drain_ends_with_the_time_outs_of_every_step(proxy, echo):
-    """Connections that say nothing, or half of it, do not hold up a stop for longer than their own time-out."""
-    daemon = proxy(f"* {echo.address}", listener={"proxy_protocol": "required"},
-                   proxy={"hello_timeout": "1s", "shutdown_timeout": "30s"})
-    silent = clients.connect(daemon.port)
-    header_only = clients.connect(daemon.port)
-    header_only.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")
-    half = clients.connect(daemon.port)
-    half.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + HELLO[:50])
-    time.sleep(0.2)
-    daemon.signal(signal.SIGTERM)
-    begun = time.monotonic()
-    assert daemon.wait() == 0
-    assert time.monotonic() - begun < 4
-    reasons = sorted(line["reason"] for line in daemon.access_lines())
-    assert reasons == ["hello_timeout", "hello_timeout", "proxy_timeout"]
-    for s in (silent, header_only, half):
-        s.close()
-
-
-def test_max_connections_holds_over_all_workers(proxy, echo):
-    daemon = proxy(f"* {echo.address}", listener={"max_connections": "10"}, server={"workers": 3})
-    for _ in range(5):
-        tried = [ask(daemon) for _ in range(40)]
-        served = []
-        for s in tried:
+def test_exactly_the_limit_at_once_for_each_of_many_clients_over_all_workers(limited, echo):
+    """All at the same time, and from each client more than it may."""
+    limit, tries, sources = 5, 12, [f"127.0.4.{n}" for n in range(1, 41)]
+    daemon = limited(limit, "1d")
+    waiting = {source: [] for source in sources}
+    for _ in range(tries):
+        for source in sources:
             try:
-                expect_echo(s)
-                served.append(s)
-            except (ConnectionResetError, AssertionError):
-                s.close()
-        assert 5 <= len(served) <= 10  # at the limit, workers that ask at the same moment may both refuse
-        done = len(daemon.access_lines())
-        for s in served:
+                s = clients.connect(daemon.port, source=source)
+                s.sendall(HELLO)
+            except (ConnectionResetError, BrokenPipeError):
+                continue
+            waiting[source].append(s)
+    admitted = {}
+    for source, open_ones in waiting.items():
+        admitted[source] = 0
+        for s in open_ones:
+            try:
+                assert clients.read_exactly(s, len(HELLO)) == HELLO
+                admitted[source] += 1
+            except ConnectionResetError:
+                pass
             s.close()
-        wait_until(lambda n=done + len(served): len(daemon.access_lines()) >= n, what="the places to be free again")
-    daemon.wait_for_access(count=200)
+    assert admitted == {source: limit for source in sources}
+    daemon.wait_for_access(count=len(sources) * tries)
+    assert len(daemon.access_lines(reason="rate_limit")) == len(sources) * (tries - limit)
+    assert {line["worker"] for line in daemon.access_lines(reason="finished")} == {"0", "1"}
+    assert echo.connections == limit * len(sources)
 
 
-# ---- local ports: in a network namespace of its own, where there are four
-
-INSIDE = "TEST_INSIDE_A_NAMESPACE"
-
-
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None or shutil.which("ip") is None, reason="needs root, unshare, ip")
-@pytest.mark.skipif(INSIDE in os.environ, reason="runs the other one")
-def test_no_local_port_left_is_a_reset():
-    script = ("ip link set lo up && echo 40000 40003 >/proc/sys/net/ipv4/ip_local_port_range && "
-              'exec "$0" -m pytest -q -x -p no:cacheprovider "$1" -k inside_')
-    done = subprocess.run(["unshare", "-n", "sh", "-c", script, sys.executable, os.path.abspath(__file__)], timeout=100, text=True,
-                          env={**os.environ, INSIDE: "1"}, capture_output=True, check=False)
-    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
+def test_refused_client_is_reset_before_it_says_anything(limited, echo):
+    daemon = limited(1, "1d")
+    assert attempt(daemon, 1) == [True]
+    for _ in range(5):
+        clients.expect_refused_entry(daemon.port, timeout=5)
+    daemon.wait_for_access(count=5, reason="rate_limit", bytes_in=0, bytes_out=0, sni="", backend="")
+    assert echo.connections == 1
 
 
-@pytest.mark.skipif(INSIDE not in os.environ, reason="run by test_no_local_port_left_is_a_reset")
-def test_inside_a_namespace_of_four_ports(proxy, backend):
-    server = backend(EchoBackend)
-    daemon = proxy(f"* {server.address}")
-    held = [ask_from_a_port_of_its_own(daemon) for _ in range(4)]
-    for s in held:
-        expect_echo(s)
-    clients.expect_reset(ask_from_a_port_of_its_own(daemon))
-    daemon.wait_for_access(reason="no_ports")
-    server.close()
-    for s in held:
-        s.close()
-    assert daemon.workers()
+def test_limit_of_0_is_none(limited):
+    assert attempt(limited(0, "1d"), 60) == [True] * 60
 
 
-def ask_from_a_port_of_its_own(daemon):
-    """The client's port is not one of the four."""
-    s = socket.create_connection(("127.0.0.1", daemon.port), 15, ("127.0.0.1", free_port()))
+def test_all_listeners_share_the_quota(new_daemon, echo):
+    listeners = [Listener(name=f"l{i}", routes=[f"* {echo.address}"]) for i in range(2)]
+    new_daemon(listeners, server={"workers": 2}, firewall={"rate_limit": 4, "rate_window": "1d"}).start()
+    entered = [clients.enters(listeners[i % 2].port, HELLO) for i in range(8)]
+    assert entered == [True] * 4 + [False] * 4
+
+
+def test_killed_workers_forget_nothing(limited):
+    daemon = limited(3, "1d")
+    assert attempt(daemon, 3) == [True] * 3
+    for victim in daemon.workers():
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda v=victim: v not in daemon.workers() and len(daemon.workers()) == 2, what="the replacement")
+    assert attempt(daemon, 4) == [False] * 4
+    assert attempt(daemon, 4, source="127.0.0.7") == [True] * 3 + [False]
+
+
+# ---- who is one client
+
+def test_ipv6_clients_of_one_64_share_a_quota(limited):
+    daemon = limited(3, "1d", {"proxy_protocol": "required"})
+    one, other = "2001:db8:0:1", "2001:db8:0:2"
+    entered = [announced(daemon, f"{one}{tail}")[0] for tail in ("::1", "::2", ":ffff:ffff:ffff:ffff", "::3", "::1", ":8000::")]
+    assert entered == [True] * 3 + [False] * 3
+    assert announced(daemon, f"{other}::1", 4) == [True] * 3 + [False]
+    assert announced(daemon, "2001:db9:0:1::1", 4) == [True] * 3 + [False]
+    daemon.wait_for_access(count=5, reason="rate_limit")
+
+
+def test_ipv4_clients_have_one_each_and_ipv4_mapped_ones_are_the_same(limited):
+    daemon = limited(2, "1d", {"proxy_protocol": "required"})
+    assert announced(daemon, "192.0.2.1", 1) == [True]
+    assert announced(daemon, "::ffff:192.0.2.1", 2) == [True, False]
+    assert announced(daemon, "192.0.2.1", 1) == [False]
+    for address in ("192.0.2.2", "::ffff:192.0.2.3", "::ffff:192.0.2.4", "192.0.3.1"):
+        assert announced(daemon, address, 3) == [True, True, False], address
+
+
+def test_ipv4_client_of_a_dual_stack_listener_is_no_ipv6_client(limited):
+    daemon = limited(2, "1d")
+    assert attempt(daemon, 3) == [True, True, False]
+    assert attempt(daemon, 3, source="127.0.0.2") == [True, True, False]
+    assert attempt(daemon, 3, host="::1") == [True, True, False]
+
+
+def test_behind_a_header_the_peer_uses_no_quota(limited):
+    """A local header has no client but the peer."""
+    daemon = limited(2, "1d", {"proxy_protocol": "required"})
+    for n in range(1, 30):
+        assert announced(daemon, f"192.0.2.{n}") == [True]
+    assert attempt(daemon, 3, header=ph.local()) == [True, True, False]
+    assert announced(daemon, "192.0.2.30") == [True]
+
+
+def test_refused_header_uses_no_quota(limited):
+    daemon = limited(2, "1d", {"proxy_protocol": "required"})
+    for header in list(ph.malformed_v2().values())[:20]:
+        assert not clients.enters(daemon.port, HELLO, header)
+    assert attempt(daemon, 3, header=ph.local()) == [True, True, False]
+
+
+def test_blocked_addresses_use_no_quota(limited):
+    """Seen by a neighbour in the same /64, which shares the quota but not the rule."""
+    daemon = limited(3, "1d", {"proxy_protocol": "required"}, blocked_ips="2001:db8::bad, 192.0.2.66",
+                     blocked_cidrs="2001:db8:0:0:f000::/68")
+    assert announced(daemon, "2001:db8::bad", 20) == [False] * 20
+    assert announced(daemon, "2001:db8::f123:0:0:1", 20) == [False] * 20
+    assert announced(daemon, "2001:db8::1", 4) == [True] * 3 + [False]
+    daemon.wait_for_access(count=20, reason="blocked_ip")
+    daemon.wait_for_access(count=20, reason="blocked_cidr")
+    assert announced(daemon, "2001:db8::bad") == [False]
+    daemon.wait_for_access(count=21, reason="blocked_ip")  # also when the quota is used up
+
+
+# ---- coming back
+
+def test_quota_comes_back_evenly_and_refused_tries_use_none(limited):
+    """4 in 2 s: one each half second. The client never stops trying; its refused tries do not put it off."""
+    daemon = limited(4, "2s")
+    begun = time.monotonic()
+    assert attempt(daemon, 4) == [True] * 4
+    spent = time.monotonic() - begun
+    times, tries = [], 0
+    while (now := time.monotonic() - begun) < 1.75:
+        tries += 1
+        if clients.enters(daemon.port, HELLO):
+            times.append(now)
+        time.sleep(0.01)
+    assert len(times) == 3, (times, tries)
+    for n, at in enumerate(times, 1):
+        assert 0.5 * n - 0.05 < at < 0.5 * n + spent + 0.3, (times, spent)
+    assert tries > 20
+
+
+def test_whole_quota_is_back_after_the_window_and_no_more(limited):
+    daemon = limited(3, "1s")
+    for _ in range(2):
+        assert attempt(daemon, 4) == [True] * 3 + [False]
+        time.sleep(1.05)
+    time.sleep(0.6)
+    assert attempt(daemon, 4) == [True] * 3 + [False], "what was not used is not saved up"
+
+
+def test_waiting_client_is_not_charged_for_time(limited):
+    """Connections that last use no more than those that end at once."""
+    daemon = limited(2, "1s")
+    with clients.connect(daemon.port) as s:
+        s.sendall(HELLO)
+        assert clients.read_exactly(s, len(HELLO)) == HELLO
+        time.sleep(1.1)
+        assert attempt(daemon, 3) == [True, True, False]
+        s.sendall(b"still here")
+        assert clients.read_exactly(s, 10) == b"still here"
+
+
+# ---- max_connections
+
+def established(port, **kwargs):
+    s = clients.connect(port, **kwargs)
     s.sendall(HELLO)
+    assert clients.read_exactly(s, len(HELLO)) == HELLO
     return s
+
+
+def is_full(port, **kwargs):
+    """Is a new connection closed at once, without a byte?"""
+    try:
+        with clients.connect(port, timeout=0.8, **kwargs) as s:
+            try:
+                return s.recv(1) == b""  # closed: that is quick; a place in it: nothing comes before the hello
+            except TimeoutError:
+                return False
+    except ConnectionResetError:
+        return True
+
+
+@pytest.fixture
+def narrow(new_daemon, echo):
+    """narrow(10): a daemon with two workers whose first listener has so many places, and a second one without a limit."""
+
+    def start(limit, **options):
+        listeners = [Listener(routes=[f"* {echo.address}"], options={"max_connections": limit, **options}),
+                     Listener(name="wide", routes=[f"* {echo.address}"])]
+        return new_daemon(listeners, server={"workers": 2}).start()
+
+    return start
+
+
+def wait_for_places(daemon, count):
+    """As many connections as that can be established, one after another; returns them."""
+    got = []
+
+    def one_more():
+        try:
+            got.append(established(daemon.port))
+        except (OSError, AssertionError):
+            return False
+        return len(got) == count
+
+    wait_until(one_more, 5, f"{count} places")
+    return got
+
+
+def test_over_max_connections_closed_at_once_over_all_workers(narrow, echo):
+    daemon = narrow(10)
+    open_ones = [established(daemon.port) for _ in range(10)]
+    for _ in range(12):
+        assert is_full(daemon.port)
+    daemon.wait_for_access(count=12, reason="max_connections", bytes_in=0, bytes_out=0)
+    assert echo.connections == 10
+    established(daemon.listeners[1].port).close()  # the other listener has its own count
+    for s in open_ones:
+        s.sendall(b"alive")
+        assert clients.read_exactly(s, 5) == b"alive"
+        s.close()
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_place_comes_back_when_a_connection_ends(narrow, end):
+    daemon = narrow(3)
+    open_ones = [established(daemon.port) for _ in range(3)]
+    for n in range(4):
+        assert is_full(daemon.port)
+        victim = open_ones.pop()
+        victim.close() if end == "close" else reset(victim)
+        daemon.wait_for_access(count=n + 1, reason="finished" if end == "close" else "client_reset")
+        open_ones.insert(0, established(daemon.port))
+    for s in open_ones:
+        s.close()
+
+
+def test_client_that_says_nothing_takes_a_place_until_hello_timeout(new_daemon, echo):
+    listener = Listener(routes=[f"* {echo.address}"], options={"max_connections": 2})
+    daemon = new_daemon([listener], proxy={"hello_timeout": "1s"}).start()
+    silent = [clients.connect(daemon.port) for _ in range(2)]
+    assert is_full(daemon.port)
+    daemon.wait_for_access(reason="max_connections")
+    daemon.wait_for_access(count=2, reason="hello_timeout")
+    for s in wait_for_places(daemon, 2) + silent:
+        s.close()
+
+
+def test_full_listener_closes_before_it_reads_a_header(narrow):
+    daemon = narrow(1, proxy_protocol="required", proxy_trusted="127.0.0.1")
+    header = ph.v2(ph.SOURCE4, ph.DESTINATION4)
+    with clients.connect(daemon.port) as s:
+        s.sendall(header + HELLO)
+        assert clients.read_exactly(s, len(HELLO)) == HELLO
+        assert is_full(daemon.port)
+        assert is_full(daemon.port, source="127.0.0.3")
+        daemon.wait_for_access(count=2, reason="max_connections")
+        assert all(line["client"].startswith("127.0.0.") for line in daemon.access_lines())
+
+
+def test_many_at_once_never_exceed_the_limit(narrow, echo):
+    daemon = narrow(8)
+    sockets = []
+    for _ in range(60):
+        s = socket.socket()
+        s.setblocking(False)
+        s.connect_ex(("127.0.0.1", daemon.port))
+        sockets.append(s)
+    admitted = 0
+    for s in sockets:
+        s.settimeout(5)
+        try:
+            s.sendall(HELLO)
+            admitted += clients.read_exactly(s, len(HELLO)) == HELLO
+        except (OSError, AssertionError):
+            pass
+    assert 1 <= admitted <= 8, "two workers may both refuse the last place, never both give it"
+    assert echo.connections == admitted
+    for s in sockets:
+        s.close()
+
+
+def test_places_of_a_killed_worker_come_back(narrow):
+    daemon = narrow(20)
+    open_ones = [established(daemon.port) for _ in range(20)]
+    assert is_full(daemon.port)
+    victim = daemon.workers()[0]
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: victim not in daemon.workers() and len(daemon.workers()) == 2, what="the replacement")
+    lost = []
+    for s in open_ones:
+        try:
+            s.sendall(b"alive")
+            assert clients.read_exactly(s, 5) == b"alive"
+        except (OSError, AssertionError):
+            lost.append(s)
+    assert 0 < len(lost) < 20
+    new_ones = wait_for_places(daemon, len(lost))
+    assert is_full(daemon.port), "and not one more"
+    for s in open_ones + new_ones:
+        s.close()
+
+
+def test_reload_changes_the_limit_and_drops_nobody(narrow):
+    daemon = narrow(2)
+    open_ones = [established(daemon.port) for _ in range(2)]
+    assert is_full(daemon.port)
+    with open(daemon.config_path, encoding="utf-8") as f:
+        text = f.read()
+    for limit in (4, 1):
+        daemon.write_config(text.replace("max_connections = 2", f"max_connections = {limit}"))
+        before = sum("reloaded" in e.get("msg", "") for e in daemon.events())
+        daemon.signal(signal.SIGHUP)
+        wait_until(lambda b=before: sum("reloaded" in e.get("msg", "") for e in daemon.events()) > b, what="the reload")
+        while len(open_ones) < limit:
+            open_ones.append(established(daemon.port))
+        wait_until(lambda: is_full(daemon.port), what="the limit")
+    for s in open_ones:
+        s.sendall(b"alive")
+        assert clients.read_exactly(s, 5) == b"alive"
+        s.close()

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from lib import clients, hello, procfs
-from lib.backends import EchoBackend, ScriptBackend, SinkBackend, SourceBackend, read_hello, reset
+from lib.backends import EchoBackend, ScriptBackend, SinkBackend, SourceBackend, read_hello, reset, unsent_bytes
 from lib.daemon import is_sanitized
 from lib.waiting import wait_until
 
@@ -154,6 +154,36 @@ def test_reset_by_the_client_reaches_the_backend_behind_all_data(proxy, backend)
     s.sendall(data)
     wait_until(lambda: len(got) == len(data), what="the backend to have everything")
     reset(s)
+    wait_until(lambda: outcome, what="the backend to see the end")
+    assert outcome == ["reset"] and got == data
+    assert daemon.wait_for_access()["reason"] == "client_reset"
+
+
+def test_data_sent_before_a_reset_reaches_a_backend_that_is_slow_to_read(proxy, backend):
+    """The client resets while its bytes still wait on the way to the backend: they come first, then the reset."""
+    got, outcome, may_read = bytearray(), [], threading.Event()
+
+    def script(connection):
+        may_read.wait(20)
+        try:
+            while chunk := connection.recv(1000):
+                got.extend(chunk)
+            outcome.append("end of file")
+        except ConnectionResetError:
+            outcome.append("reset")
+
+    server = backend(ScriptBackend, script, receive_buffer=4096)
+    daemon = proxy(f"* {server.address}")
+    data = HELLO + os.urandom(20000)
+    s = clients.connect(daemon.port)
+    s.sendall(data)
+    wait_until(lambda: server.connections, what="the backend to be connected")
+    wait_until(lambda: unsent_bytes(s) == 0, what="the proxy to have everything")
+    time.sleep(0.3)
+    reset(s)
+    time.sleep(0.3)
+    assert not daemon.access_lines(), "bytes still wait: the connection is not over"
+    may_read.set()
     wait_until(lambda: outcome, what="the backend to see the end")
     assert outcome == ["reset"] and got == data
     assert daemon.wait_for_access()["reason"] == "client_reset"

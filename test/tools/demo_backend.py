@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """A TLS backend for the demo: answers every request with its own name and the server name the client asked for.
 
-usage: demo_backend.py PORT NAME CERTIFICATE KEY
+usage: demo_backend.py PORT NAME CERTIFICATE KEY READY-FILE    (the file is made as soon as clients can connect)
 """
 
 import http.server
+import pathlib
 import socketserver
 import ssl
 import sys
@@ -29,13 +30,17 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
 
 def main():
-    port, name, certificate, key = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+    port, name, certificate, key, ready = int(sys.argv[1]), *sys.argv[2:6]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    server = Server(("127.0.0.1", port), Handler)
+    try:
+        server = Server(("127.0.0.1", port), Handler)
+    except OSError as error:
+        sys.exit(f"demo {name}: cannot listen on 127.0.0.1:{port}: {error.strerror}")
     server.name = name
     # The handshake belongs to the connection's thread: a client that sends nothing must not hold up the others.
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    pathlib.Path(ready).touch()
     server.serve_forever()
 
 

@@ -20,18 +20,29 @@ for name in one two; do
 done
 
 children=
+# shellcheck disable=SC2317 # the trap calls it
+# shellcheck disable=SC2086 # a list of process ids
 stop_children() {
-    # shellcheck disable=SC2086 # a list of process ids
+    trap '' INT TERM HUP
     [ -z "$children" ] || kill $children 2>/dev/null || true
+    wait
 }
 trap stop_children EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
 port=18443
 for name in one two; do
-    /usr/bin/python3 test/tools/demo_backend.py "$port" "backend $name" "devserver/$name.pem" "devserver/$name.key" &
-    children="$children $!"
+    rm -f "devserver/$name.ready"
+    /usr/bin/python3 test/tools/demo_backend.py "$port" "backend $name" "devserver/$name.pem" "devserver/$name.key" \
+        "devserver/$name.ready" &
+    backend=$!
+    children="$children $backend"
+    until [ -e "devserver/$name.ready" ]; do
+        kill -0 "$backend" 2>/dev/null || exit 1 # it said why
+        sleep 0.1
+    done
     port=$((port + 1))
 done
 

@@ -7,7 +7,9 @@ seconds=$2
 here=$(dirname "$0")/../fuzz
 
 for target in "$build"/test/fuzz/fuzz_*; do
-    [ -x "$target" ] && [ -f "$target" ] || continue
+    if [ ! -x "$target" ] || [ ! -f "$target" ]; then
+        continue
+    fi
     name=$(basename "$target")
     parser=${name#fuzz_}
     mkdir -p "$build/corpus-$parser"

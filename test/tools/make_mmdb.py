@@ -103,7 +103,9 @@ def pack_node(left, right, record_size):
 
 
 def record_of(country):
-    """The record of a network by the command line's spelling."""
+    """The record of a network by the command line's spelling: KP, KP/US (registered in the US), /US, or flat:KP (country_code)."""
+    if country.startswith("flat:"):
+        return {"country_code": country.removeprefix("flat:")}
     own, _, registered = country.partition("/")
     record = {"continent": {"code": "EU", "names": {"en": "Somewhere"}}}
     if own:
@@ -156,6 +158,7 @@ def parse_network(text):
 
 SMALL = ["192.0.2.0/24=KP", "192.0.2.128/25=DE", "198.51.100.7/32=US", "203.0.113.0/24=", "10.0.0.0/8=/FR"]
 SMALL6 = SMALL + ["2001:db8::/32=IR", "2001:db8:1::/48=FR/US", "2001:db8:2::1/128=JP"]
+FLAT = ["192.0.2.0/25=flat:KP", "192.0.2.128/25=flat:DE", "2001:db8::/32=flat:IR"]
 
 
 def hostile():
@@ -177,12 +180,14 @@ def hostile():
     return {
         "empty": b"",
         "marker_only": MARKER,
+        "marker_ends_page": b"\0" * (4096 - len(MARKER)) + MARKER,
         "no_marker": good.replace(MARKER, b"no marker here"),
         "cut_metadata": good[:-20],
         "cut_front": good[100:],
         "two_markers": good + MARKER,
         "no_data": one(0, data_bytes=b""),
         "node_count_huge": build(small, metadata={"node_count": 0xffffffff}),
+        "node_count_wraps": build(small, record_size=32, metadata={"node_count": (1 << 29) + 1}),  # 8 bytes in 32 bits
         "node_count_more": build(small, metadata={"node_count": len(good)}),
         "node_count_zero": build(small, metadata={"node_count": 0}),
         "node_count_string": build(small, metadata={"node_count": "12"}),
@@ -210,6 +215,9 @@ def hostile():
         "iso_code_longer_than_file": country(Typed(bytes([STRING << 5 | 31, 0xff, 0xff, 0xff]) + b"KP")),
         "country_string": one({"country": "KP"}),
         "country_pointer_to_itself": one({"country": Typed(pointer(9))}),
+        "country_pointer_wraps": one({"country": Typed(pointer(0xffffffff))}),
+        "record_before_no_data": build(small, record_size=24, tree_bytes=b"\0\0\2\0\0\x10", data_bytes=b"",
+                                       metadata={"node_count": 1}),
         "country_pointer_beyond": one({"country": Typed(pointer(0x7fffffff))}),
         "key_number": one(Typed(control(MAP, 1) + uint(UINT32, 7) + encode("x"))),
         "map_of_millions": one(Typed(bytes([MAP << 5 | 31, 0xff, 0xff, 0xff]) + encode("a") + encode("b"))),
@@ -225,6 +233,7 @@ def write_corpus(folder):
     for size in 24, 28, 32:
         files[f"country4_{size}"] = build([parse_network(n) for n in SMALL], 4, size)
         files[f"country6_{size}"] = build([parse_network(n) for n in SMALL6], 6, size)
+        files[f"flat6_{size}"] = build([parse_network(n) for n in FLAT], 6, size)
     files["whole_world"] = build([parse_network("::/0=ZZ")])
     for name, data in files.items():
         with open(os.path.join(folder, name), "wb") as out:

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -174,8 +175,10 @@ static inline pid_t start_child(struct fixture *f, child_fn body)
     pid_t pid = fork();
 
     assert_true(pid >= 0);
-    if (pid == 0)
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails must not leave it waiting */
         _exit(body(f));
+    }
     return pid;
 }
 
@@ -216,6 +219,52 @@ static inline void expect_routes(struct fixture *f, struct store *store, const c
 
     expect_rc(f, store_each_route(store, add_route_line, &lines, &f->why), 0);
     assert_string_equal(text, expected);
+}
+
+#define FOLDER_TEXT 8192 /* room for list_folder() */
+
+/* A closed database with one listener, ":443". */
+static inline void make_database(struct fixture *f)
+{
+    struct store *store = must_open(f);
+
+    store_close(&store);
+    raw_sql(f->db, "INSERT INTO listeners (addr, seeded_at) VALUES (':443', 1)");
+}
+
+static inline void write_at(const char *path, off_t at, const void *data, size_t len)
+{
+    int fd = open(path, O_RDWR | O_CREAT, 0640);
+
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, data, len, at), len);
+    close(fd);
+}
+
+/* In a child: be killed right after a change, with the -wal as it is. */
+static inline int put_and_die(struct fixture *f)
+{
+    struct store *store = NULL;
+
+    if (store_open(f->db, &store, &f->why) != 0 || put(store, ":443", "a.example", "a:1", &f->why) != 0)
+        return 1;
+    return raise(SIGKILL);
+}
+
+/* In a child: be killed within a change under a rollback journal. */
+static inline int leave_hot_journal(struct fixture *f)
+{
+    sqlite3 *db;
+
+    if (sqlite3_open(f->db, &db) != SQLITE_OK ||
+        sqlite3_exec(db,
+                     "PRAGMA journal_mode = DELETE; CREATE TABLE IF NOT EXISTS t (a); BEGIN;"
+                     "INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)"
+                     " SELECT randomblob(100) FROM n;",
+                     NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_db_cacheflush(db) != SQLITE_OK)
+        return 1;
+    return raise(SIGKILL);
 }
 
 #endif

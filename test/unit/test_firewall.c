@@ -8,9 +8,9 @@
 
 #include "firewall_fixture.h"
 
-#ifdef MCPROXY_SANITIZED
+#if defined(MCPROXY_SANITIZED) || !defined(NDEBUG) /* sanitizers, coverage */
 #define RULES   60000u
-#define LOOKUPS 300000u
+#define LOOKUPS 1000000u
 #else
 #define RULES   1000000u
 #define LOOKUPS 20000000u

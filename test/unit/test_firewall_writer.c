@@ -355,6 +355,49 @@ static void an_address_blocked_by_changing_rules_never_passes(void **state)
     fw_fini(&f);
 }
 
+/* The same without chance: two changes while the look-up is between the addresses and the countries. */
+static bool change_twice(void *context, const struct ip_addr *addr, char iso_code_out[2])
+{
+    struct fw_fixture *f = context;
+
+    (void)addr;
+    assert_int_equal(fw_add(f, "192.0.2.7"), 0);
+    assert_int_equal(fw_remove(f, "KP"), 0);
+    memcpy(iso_code_out, "KP", 2);
+    return true;
+}
+
+static void a_look_up_that_was_overtaken_looks_again(void **state)
+{
+    struct fw_fixture f;
+    struct ip_addr addr = addr_of("192.0.2.7");
+    (void)state;
+
+    fw_init(&f, 64 << 20, 0);
+    assert_int_equal(fw_add(&f, "KP"), 0);
+    assert_int_equal(fw_add(&f, "198.51.100.1"), 0); /* so that nothing has to grow */
+    const struct shm_root *root = table_pin(&f.tables->view);
+    assert_int_equal(firewall_match(f.tables->shm, root, &addr, change_twice, &f), FIREWALL_BLOCKED_IP);
+    table_release(&f.tables->view);
+    fw_fini(&f);
+}
+
+/* And when the table grows meanwhile, the look-up goes on in the old one, which still has the country. */
+static void a_look_up_goes_on_in_the_tables_it_began_in(void **state)
+{
+    struct fw_fixture f;
+    struct ip_addr addr = addr_of("192.0.2.7");
+    (void)state;
+
+    fw_init(&f, 64 << 20, 0);
+    assert_int_equal(fw_add(&f, "KP"), 0);
+    const struct shm_root *root = table_pin(&f.tables->view);
+    assert_int_equal(firewall_match(f.tables->shm, root, &addr, change_twice, &f), FIREWALL_BLOCKED_COUNTRY);
+    assert_ptr_not_equal(tables_root(f.tables), root);
+    table_release(&f.tables->view);
+    fw_fini(&f);
+}
+
 /* With arrays built anew in between: what is asked for is in the table that grows and shrinks. */
 static void change_and_grow(struct fw_fixture *f, uint32_t round)
 {
@@ -561,6 +604,8 @@ int main(void)
         cmocka_unit_test(out_of_memory_changes_nothing),
         cmocka_unit_test(a_bulk_load_replaces_everything),
         cmocka_unit_test(an_address_blocked_by_changing_rules_never_passes),
+        cmocka_unit_test(a_look_up_that_was_overtaken_looks_again),
+        cmocka_unit_test(a_look_up_goes_on_in_the_tables_it_began_in),
         cmocka_unit_test(growing_never_lets_a_blocked_address_pass),
         cmocka_unit_test(replacing_all_rules_never_lets_a_blocked_address_pass),
         cmocka_unit_test(a_killed_writer_leaves_the_old_or_the_new_rules),

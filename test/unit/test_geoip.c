@@ -161,7 +161,17 @@ static void test_other_types(void **state)
     ADD(&d, "\xe1\x43"
             "asn\xa1\x05");
     end_database(&d, "Test-ASN");
-    expect(&d, ERR_INVALID, "is a database of type \"Test-ASN\" without country.iso_code; expected");
+    expect(&d, ERR_INVALID, "is a database of type \"Test-ASN\" without country.iso_code or country_code; expected");
+    begin_database(&d); /* {country_code: "KP"} */
+    ADD(&d, "\xe1\x4c"
+            "country_code\x42KP");
+    end_database(&d, "country ipvAll");
+    expect(&d, 0, "");
+    begin_database(&d); /* {country_code: 5} */
+    ADD(&d, "\xe1\x4c"
+            "country_code\xa1\x05");
+    end_database(&d, "country ipvAll");
+    expect(&d, ERR_CORRUPT, "is damaged");
     begin_database(&d); /* no country in it, but it could have had one */
     ADD(&d, "\xe0");
     end_database(&d, "Test-Country");

@@ -126,6 +126,25 @@ static void countries_are_found_in_every_layout(void **state)
     }
 }
 
+static const struct country_case flat_cases[] = {
+    {"192.0.2.1", "KP"},
+    {"192.0.2.200", "DE"},
+    {"2001:db8::1", "IR"},
+    {"192.0.3.1", NULL},
+};
+
+static void countries_are_found_at_the_top_of_a_record_too(void **state)
+{
+    static const char *const databases[] = {"flat6_24", "flat6_28", "flat6_32"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof databases / sizeof databases[0]; i++) {
+        struct geoip_reader *r = open_database(databases[i]);
+        expect(r, databases[i], flat_cases, sizeof flat_cases / sizeof flat_cases[0]);
+        geoip_reader_close(&r);
+    }
+}
+
 static void an_ipv4_database_knows_no_ipv6(void **state)
 {
     struct geoip_reader *r = open_database("country4_28");
@@ -263,9 +282,10 @@ static void files_made_to_harm_are_refused_or_survived(void **state)
 static void metadata_that_lies_about_the_tree_is_refused(void **state)
 {
     static const char *const databases[] = {
-        "bad_node_count_huge", "bad_node_count_more", "bad_node_count_zero", "bad_node_count_string",
-        "bad_record_size_0",   "bad_record_size_25",  "bad_ip_version_5",    "bad_format_3",
-        "bad_no_marker",       "bad_empty",           "bad_marker_only",     "bad_two_markers"};
+        "bad_node_count_huge",   "bad_node_count_wraps", "bad_node_count_more", "bad_node_count_zero",
+        "bad_node_count_string", "bad_record_size_0",    "bad_record_size_25",  "bad_ip_version_5",
+        "bad_format_3",          "bad_no_marker",        "bad_empty",           "bad_marker_only",
+        "bad_two_markers",       "bad_marker_ends_page", "bad_no_data",         "bad_record_before_no_data"};
     (void)state;
 
     for (size_t i = 0; i < sizeof databases / sizeof databases[0]; i++) {
@@ -327,6 +347,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(countries_are_found_in_every_layout),
+        cmocka_unit_test(countries_are_found_at_the_top_of_a_record_too),
         cmocka_unit_test(an_ipv4_database_knows_no_ipv6),
         cmocka_unit_test(one_record_may_cover_the_whole_world),
         cmocka_unit_test(the_library_itself_finds_the_same),

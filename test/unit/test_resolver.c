@@ -505,6 +505,21 @@ static void test_localhost_is_never_asked_for(void **state)
     bench_stop(&b);
 }
 
+static void test_localhost_needs_no_hosts_file(void **state)
+{
+    (void)state;
+    struct bench b;
+
+    setenv("CARES_HOSTS", "/nonexistent/hosts", 1);
+    bench_start(&b, NULL, 0, &quick);
+    assert_int_equal(resolver_watch(b.resolver, "localhost"), 0);
+    RUN_UNTIL(&b, b.answers == 1);
+    EXPECT_ADDRS(&b.last, "127.0.0.1", "::1");
+    assert_int_equal(b.dns.asked, 0);
+    bench_stop(&b);
+    unsetenv("CARES_HOSTS");
+}
+
 static void test_bad_servers_are_refused(void **state)
 {
     (void)state;
@@ -561,6 +576,7 @@ int main(void)
         cmocka_unit_test(test_a_callback_may_unwatch_its_name_and_watch_another),
         cmocka_unit_test(test_the_hosts_file_comes_first_and_is_read_again),
         cmocka_unit_test(test_localhost_is_never_asked_for),
+        cmocka_unit_test(test_localhost_needs_no_hosts_file),
         cmocka_unit_test(test_bad_servers_are_refused),
         cmocka_unit_test(test_the_dump_shows_every_name),
     };

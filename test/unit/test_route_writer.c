@@ -488,6 +488,33 @@ static void a_pinned_reader_keeps_what_it_may_hold(void **state)
 
 /* ---- bulk ---- */
 
+/* A reader that pinned before the array grew sees the routes of that moment, wildcards too: the depths belong to its root. */
+static void growing_leaves_a_pinned_reader_its_wildcards(void **state)
+{
+    struct tables_fixture f;
+    (void)state;
+
+    fixture_init(&f, 64 << 20, 1);
+    struct table_view view = {
+        .tables = f.tables->shm, .bytes = 64 << 20, .pinned_epoch = &f.stats->workers[0].pinned_epoch};
+    fixture_put(&f, 0, "*.example.com", 1);
+    fixture_put(&f, 0, "*", 2);
+    const struct shm_root *root = table_pin(&view);
+    uint32_t before = root->routes.bucket_count;
+    for (unsigned i = 0; tables_root(f.tables)->routes.bucket_count == before; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "host%u.test", i);
+        fixture_put(&f, 0, name, 3);
+    }
+    assert_int_equal(fixture_remove(&f, 0, "*.example.com"), 0);
+    struct route_match m;
+    assert_true(route_match_name(f.tables->shm, root, 0, bytes_of_str("www.example.com"), &m));
+    assert_int_equal(number_of_backend(m.backend), 1);
+    table_release(&view);
+    assert_int_equal(view_match(&view, 0, bytes_of_str("www.example.com")), 2);
+    fixture_fini(&f);
+}
+
 static void bulk_replaces_all_routes_of_all_listeners_or_nothing(void **state)
 {
     struct tables_fixture f;
@@ -607,6 +634,7 @@ int main(void)
         cmocka_unit_test(a_table_that_lost_its_routes_takes_little_memory),
         cmocka_unit_test(names_with_equal_tags_are_told_apart),
         cmocka_unit_test(a_pinned_reader_keeps_what_it_may_hold),
+        cmocka_unit_test(growing_leaves_a_pinned_reader_its_wildcards),
         cmocka_unit_test(bulk_replaces_all_routes_of_all_listeners_or_nothing),
         cmocka_unit_test(a_bulk_load_without_memory_leaves_no_trace),
         cmocka_unit_test(dumps_say_what_is_there),

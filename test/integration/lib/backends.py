@@ -153,6 +153,27 @@ class EchoBackend(Backend):
         connection.shutdown(socket.SHUT_WR)
 
 
+class RecordBackend(Backend):
+    """Keeps all it gets: records[i] are the bytes of its i-th connection so far. Answers nothing."""
+
+    def __init__(self, chunk=65536, **kwargs):
+        self.chunk = chunk
+        self.records = []
+        super().__init__(**kwargs)
+
+    def serve(self, connection):
+        record = bytearray()
+        self.records.append(record)
+        while data := connection.recv(self.chunk):
+            record += data
+
+    def wait_for(self, size, connections=1):
+        """The bytes of the only connection (or of all of them) once each has so many, or more."""
+        wait_until(lambda: len(self.records) >= connections and all(len(r) >= size for r in self.records), 20,
+                   f"{connections} connection(s) with {size} bytes")
+        return bytes(self.records[0]) if connections == 1 else [bytes(r) for r in self.records]
+
+
 class SinkBackend(Backend):
     """Reads until the end of file, then answers "<bytes> <sha256>" of what came behind the hello."""
 
@@ -280,6 +301,33 @@ http {{
         self._process = subprocess.Popen(["nginx", "-p", path, "-c", os.path.join(path, "nginx.conf")],
                                          stderr=subprocess.DEVNULL)
         _wait_listening(self.port)
+
+    def close(self):
+        _end(self._process)
+
+
+class ServerProgram:
+    """
+    A program that serves until it is closed: command and, as its last argument, a configuration file. @PATH@ in the text stands
+    for a folder of its own. Ready when it listens on the ports.
+    """
+
+    def __init__(self, command, directory, text, ports):
+        name = f"{os.path.basename(command[0])}-{ports[0]}"
+        self.path = os.path.join(directory, name)
+        os.makedirs(self.path)
+        config = os.path.join(self.path, "config")
+        with open(config, "w", encoding="ascii") as f:
+            f.write(text.replace("@PATH@", self.path))
+        self.log = os.path.join(self.path, "output")
+        with open(self.log, "wb") as log:
+            self._process = subprocess.Popen([*command, config], stdout=log, stderr=log, cwd=self.path)
+        wait_until(lambda: self._fail_if_ended() or set(ports) <= listening_ports(), 10, f"{name} to listen")
+
+    def _fail_if_ended(self):
+        if self._process.poll() is not None:
+            with open(self.log, encoding="utf-8", errors="replace") as f:
+                raise AssertionError(f"{self.path} ended with {self._process.returncode}: {f.read()}")
 
     def close(self):
         _end(self._process)

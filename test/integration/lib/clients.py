@@ -13,13 +13,15 @@ import pytest
 SEGMENT_PAUSE = 0.003
 
 
-def connect(port, host="127.0.0.1", timeout=15, receive_buffer=None):
-    """A connected socket that sends every write at once (TCP_NODELAY)."""
+def connect(port, host="127.0.0.1", timeout=15, receive_buffer=None, source=None):
+    """A connected socket that sends every write at once (TCP_NODELAY). source: the address it comes from."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     s = socket.socket(family, socket.SOCK_STREAM)
     if receive_buffer:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     s.settimeout(timeout)
+    if source:
+        s.bind((source, 0))
     s.connect((host, port))
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return s
@@ -61,6 +63,26 @@ def expect_reset(s, sending=b""):
     finally:
         s.close()
     raise AssertionError(f"no reset but {data[:100]!r}" if data else "a FIN and no reset")
+
+
+def expect_refused_entry(port, sending=b"", **kwargs):
+    """A connection that is reset as soon as it is accepted, which may be before connect() has returned."""
+    try:
+        s = connect(port, **kwargs)
+    except ConnectionResetError:
+        return
+    expect_reset(s, sending)
+
+
+def enters(port, hello, header=b"", **kwargs):
+    """Is a client let in? True: the backend echoes its hello. False: a reset without one byte. Anything else is an error."""
+    try:
+        with connect(port, **kwargs) as s:
+            s.sendall(header + hello)
+            assert read_exactly(s, len(hello)) == hello
+            return True
+    except (ConnectionResetError, BrokenPipeError):
+        return False
 
 
 def exchange(port, hello, host="127.0.0.1"):

@@ -10,7 +10,7 @@ from lib import logs, procfs
 from lib.waiting import wait_until
 
 _SOURCE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-BINARY = os.environ.get("MCPROXY_BIN", os.path.join(_SOURCE_ROOT, "build", "mc-proxy"))
+BINARY = os.path.abspath(os.environ.get("MCPROXY_BIN", os.path.join(_SOURCE_ROOT, "build", "mc-proxy")))
 _BAD_OUTPUT = re.compile(r"AddressSanitizer|LeakSanitizer|UndefinedBehavior|runtime error:|panic:|dumped core")
 
 
@@ -38,8 +38,9 @@ def run_command(*args, env=None, timeout=60, **kwargs):
 class Daemon:
     """One `mc-proxy server`. Use it through the `proxy` fixture, which stops it and checks its end."""
 
-    def __init__(self, directory, text, listeners=(), env=None, name="mc-proxy"):
+    def __init__(self, directory, text, listeners=(), env=None, name="mc-proxy", binary=None):
         self.directory = str(directory)
+        self.binary = binary or BINARY
         self.listeners = list(listeners)
         self.config_path = os.path.join(self.directory, f"{name}.ini")
         self.lines = []
@@ -58,7 +59,7 @@ class Daemon:
 
     def launch(self):
         """Start it without waiting."""
-        self._process = subprocess.Popen([BINARY, "server", "-c", self.config_path], cwd=self.directory,
+        self._process = subprocess.Popen([self.binary, "server", "-c", self.config_path], cwd=self.directory,
                                          env=environment(self.env), stdin=subprocess.DEVNULL,
                                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self._reader = threading.Thread(target=self._read_stderr, daemon=True)

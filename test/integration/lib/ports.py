@@ -1,5 +1,6 @@
 """Free TCP ports, from below the ephemeral range so that no outgoing connection takes one meanwhile."""
 
+import errno
 import random
 import socket
 
@@ -18,11 +19,12 @@ def free_port():
 
 def _is_free(port):
     for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-        with socket.socket(family, socket.SOCK_STREAM) as s:
-            try:
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as s:
                 if family == socket.AF_INET6:
                     s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 s.bind((host, port))
-            except OSError:
+        except OSError as error:
+            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):  # no IPv6 here: nobody can be in the way
                 return False
     return True

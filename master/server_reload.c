@@ -1,0 +1,254 @@
+/*
+ * The reload. Two halves: everything that can fail (reading, checking, the GeoIP database, sockets, the database) and then what cannot
+ * (publishing, telling the workers). Whatever the first half has made is dropped when it fails, and nothing has changed.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "config_check.h"
+#include "err.h"
+#include "geoip.h"
+#include "log_event.h"
+#include "server_internal.h"
+#include "state.h"
+#include "supervisor.h"
+#include "worker_settings.h"
+
+/** A configuration on its way into force. */
+struct reload {
+    struct server *server;
+    struct config *config;
+    int geoip_fd;                      /* -1: none */
+    unsigned count;                    /* of the next two */
+    struct ctl_listener **listeners;   /* one for each of the configuration, in its order */
+    struct listener_record **prepared; /* the same; NULL for those that are there already */
+    struct state_loaded loaded;
+    char text[1024];
+    struct strbuf why; /* over text */
+};
+
+/* ---- the half that may fail: each step returns 0, or has said why in r->why or in the log ---- */
+
+static void log_problems(const struct config_errors *errors)
+{
+    for (unsigned i = 0; i < errors->warning_count; i++) {
+        struct log_event e;
+        log_event_begin(&e, LOG_WARN, "configuration");
+        log_event_cstr(&e, LOG_KEY_DETAIL, errors->warnings[i]);
+        log_event_end(&e);
+    }
+    for (unsigned i = 0; i < errors->count; i++)
+        server_log_failure("configuration error", errors->lines[i]);
+}
+
+static int read_config(struct reload *r)
+{
+    struct config_errors errors = {0};
+    int rc = config_load(r->server->config_path, environ, &r->config, &errors);
+
+    if (rc == 0)
+        rc = config_check_files(r->config, &errors);
+    log_problems(&errors);
+    if (rc != 0)
+        strbuf_addf(&r->why, "%s has %u error%s, see above", r->server->config_path, errors.count,
+                    errors.count == 1 ? "" : "s");
+    config_errors_fini(&errors);
+    return rc;
+}
+
+static bool is_same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/** What is settled when the process starts. */
+static int refuse_what_needs_a_restart(struct reload *r)
+{
+    const struct config *old = r->server->config;
+
+    if (!is_same_text(old->database_path, r->config->database_path)) {
+        strbuf_add(&r->why, "[database] path cannot be changed by a reload: restart the server");
+        return ERR_INVALID;
+    }
+    if (!is_same_text(old->user, r->config->user)) {
+        strbuf_add(&r->why, "[server] user cannot be changed by a reload: restart the server");
+        return ERR_INVALID;
+    }
+    return 0;
+}
+
+static int load_geoip(struct reload *r)
+{
+    if (r->config->geoip_db == NULL)
+        return 0;
+    strbuf_addf(&r->why, "[firewall] geoip_db: %s: ", r->config->geoip_db);
+    int rc = geoip_load_copy(r->config->geoip_db, &r->geoip_fd, &r->why);
+    if (rc == 0)
+        strbuf_reset(&r->why);
+    return rc;
+}
+
+static bool is_listening_already(const struct reload *r, const struct listen_addr *addr)
+{
+    const struct config *old = r->server->config;
+
+    for (unsigned i = 0; i < old->listener_count; i++) {
+        if (listen_addr_equal(&old->listeners[i].addr, addr))
+            return true;
+    }
+    return false;
+}
+
+static int prepare_listener(struct reload *r, unsigned i)
+{
+    const struct config_listener *listener = &r->config->listeners[i];
+    uint16_t id;
+    int rc = state_assign_id(r->server->state, &listener->addr, &id);
+
+    if (rc != 0) {
+        strbuf_addf(&r->why, "listener %s: more than %d different addresses since the start: restart the server",
+                    listener->name, SHM_LISTENERS_MAX);
+        return rc;
+    }
+    r->listeners[i] = ctl_listener_of(listener, id);
+    if (r->listeners[i] == NULL) {
+        strbuf_add(&r->why, err_text(ERR_NO_MEMORY));
+        return ERR_NO_MEMORY;
+    }
+    if (is_listening_already(r, &listener->addr))
+        return 0;
+    struct supervisor_listener spec = {
+        .name = listener->name, .ctl = r->listeners[i], .addr = listener->addr, .inherited_fd = -1};
+    return supervisor_prepare_listener(r->server->supervisor, &spec, 0, &r->prepared[i], &r->why);
+}
+
+static int prepare_listeners(struct reload *r)
+{
+    int rc = 0;
+
+    r->count = r->config->listener_count;
+    /* One more: calloc(0) may be NULL. NOLINTBEGIN(bugprone-sizeof-expression): both are arrays of pointers. */
+    r->listeners = calloc(r->count + 1, sizeof r->listeners[0]);
+    r->prepared = calloc(r->count + 1, sizeof r->prepared[0]);
+    /* NOLINTEND(bugprone-sizeof-expression) */
+    if (r->listeners == NULL || r->prepared == NULL) {
+        strbuf_add(&r->why, err_text(ERR_NO_MEMORY));
+        return ERR_NO_MEMORY;
+    }
+    for (unsigned i = 0; i < r->count && rc == 0; i++)
+        rc = prepare_listener(r, i);
+    return rc;
+}
+
+static int load_state(struct reload *r)
+{
+    const struct config *old = r->server->config;
+
+    if (r->config->geoip_db == NULL && old->geoip_db != NULL && state_country_rules(r->server->state) > 0) {
+        strbuf_add(&r->why, "[firewall] geoip_db cannot go while there are country rules: remove them first");
+        return ERR_INVALID;
+    }
+    return state_load(r->server->state, r->config, &r->loaded, &r->why);
+}
+
+/* ---- the half that cannot fail ---- */
+
+static bool has_listener(const struct config *config, const struct listen_addr *addr)
+{
+    for (unsigned i = 0; i < config->listener_count; i++) {
+        if (listen_addr_equal(&config->listeners[i].addr, addr))
+            return true;
+    }
+    return false;
+}
+
+static void log_half_done(const char *what)
+{
+    server_log_failure("reloaded, but not everything took effect: reload again or restart", what);
+}
+
+static void switch_listeners(struct reload *r)
+{
+    struct server *s = r->server;
+
+    for (unsigned i = 0; i < r->config->listener_count; i++) {
+        if (r->prepared[i] != NULL)
+            supervisor_commit_listener(s->supervisor, &r->prepared[i]);
+        else if (supervisor_update_listener(s->supervisor, r->listeners[i]) != 0)
+            log_half_done("out of memory: a listener keeps its old properties");
+    }
+    for (unsigned i = 0; i < s->config->listener_count; i++) {
+        const struct listen_addr *addr = &s->config->listeners[i].addr;
+        uint16_t id;
+        if (!has_listener(r->config, addr) && state_assign_id(s->state, addr, &id) == 0 &&
+            supervisor_remove_listener(s->supervisor, id) != 0)
+            log_half_done("a listener that the configuration no longer has was not there");
+    }
+}
+
+/** Last, because it is the one step that may still fail: the sockets of new workers may be wanting. */
+static void switch_worker_count(struct reload *r)
+{
+    struct server *s = r->server;
+    char text[256];
+    struct strbuf why = STRBUF_OF(text);
+
+    if (r->config->workers == supervisor_worker_count(s->supervisor))
+        return;
+    if (r->config->workers > s->config->workers)
+        state_set_worker_slots(s->state, r->config->workers);
+    if (supervisor_set_worker_count(s->supervisor, r->config->workers, &why) != 0)
+        log_half_done(text);
+}
+
+static void switch_over(struct reload *r)
+{
+    struct server *s = r->server;
+    struct ctl_settings settings = ctl_settings_of(r->config);
+
+    state_set_rate(s->state, r->config->rate_limit, r->config->rate_window_ms);
+    supervisor_set_settings(s->supervisor, &settings);
+    supervisor_set_geoip(s->supervisor, r->geoip_fd);
+    r->geoip_fd = -1;
+    switch_listeners(r);
+    switch_worker_count(r);
+    struct config *old = s->config;
+    s->config = r->config;
+    r->config = old;
+    server_apply_log_settings(s);
+    server_log_loaded(s, &r->loaded);
+    server_warn_of_unserved(s->config);
+}
+
+static void reload_fini(struct reload *r)
+{
+    for (unsigned i = 0; r->prepared != NULL && i < r->count; i++)
+        supervisor_abort_listener(&r->prepared[i]);
+    for (unsigned i = 0; r->listeners != NULL && i < r->count; i++)
+        free(r->listeners[i]);
+    free(r->listeners);
+    free(r->prepared);
+    if (r->geoip_fd >= 0)
+        close(r->geoip_fd);
+    config_free(&r->config);
+}
+
+void server_reload(struct server *s)
+{
+    struct reload reload = {.server = s, .geoip_fd = -1};
+    struct reload *r = &reload;
+
+    r->why = STRBUF_OF(r->text);
+    log_text(LOG_INFO, "reloading the configuration");
+    if (read_config(r) == 0 && refuse_what_needs_a_restart(r) == 0 && load_geoip(r) == 0 && prepare_listeners(r) == 0 &&
+        load_state(r) == 0) {
+        switch_over(r);
+        log_text(LOG_INFO, "configuration reloaded");
+    } else {
+        server_log_failure("not reloaded: the old configuration stays in force", r->text);
+    }
+    reload_fini(r);
+}

@@ -1,0 +1,37 @@
+#ifndef STATE_INTERNAL_H
+#define STATE_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "address.h"
+#include "shm_layout.h"
+#include "state.h"
+
+/* Between state.c and state_load.c. */
+
+struct listener_entry {
+    struct listen_addr addr;
+    char key[ADDRESS_TEXT_MAX]; /* canonical address: how the database names it */
+    bool is_configured;         /* by the configuration in force */
+    bool is_in_use;             /* workers may still route connections of it: longer than is_configured */
+};
+
+struct state {
+    uint32_t magic;
+    bool is_loaded;
+    struct store *store;
+    struct tables *tables;
+    struct backend_set *backends;
+    struct backend_names *names;
+    struct route_writer *routes;
+    struct firewall_writer *firewall;
+    struct rate_table *rates; /* shared with the workers */
+    int rate_fd;
+    uint64_t swept_ms; /* monotonic: when the rate table was last rid of what has passed */
+    unsigned listener_count;
+    struct listener_entry listeners[SHM_LISTENERS_MAX]; /* by id */
+};
+#define STATE_MAGIC 0x53544154u
+
+#endif
