@@ -29,7 +29,7 @@ def routed(server):
 
 
 def sent_through(port, server, header=b"", host="127.0.0.1", source=None):
-    """All that the backend gets from a client that sends header and hello; with the client's and the accepted socket's address."""
+    """All that the backend gets from a client that sends header and hello; the client's and the accepted socket's address."""
     with clients.connect(port, host, source=source) as s:
         mine, theirs = s.getsockname()[:2], s.getpeername()[:2]
         s.sendall(header + HELLO)
@@ -320,7 +320,7 @@ def combined_pem(pki, directory):
 
 @pytest.fixture
 def start_program(backend, pki, tmp_path):
-    """start_program(command, text, ...): a server program on a free port; its configuration may use {port}, {cert}, {key}, {pem}."""
+    """start_program(command, text, ...): a program on a free port; its configuration may use {port}, {cert}, {key}, {pem}."""
 
     def start(command, text, **values):
         need(command[0])
@@ -435,7 +435,8 @@ def test_curl_as_sender(proxy, start_program, pki):
     program = start_program(*RECEIVERS["nginx_http"])
     daemon = proxy(routed(program), listener={"proxy_protocol": "required"})
     done = subprocess.run(["curl", "-sS", "--max-time", "20", "--haproxy-protocol", "--resolve",
-                           f"www.example.com:{daemon.port}:127.0.0.1", "--cacert", pki.ca, f"https://www.example.com:{daemon.port}/"],
+                           f"www.example.com:{daemon.port}:127.0.0.1", "--cacert", pki.ca,
+                           f"https://www.example.com:{daemon.port}/"],
                           capture_output=True, text=True, check=False, timeout=40)
     assert done.returncode == 0, done.stderr
     source, _, destination, port = done.stdout.split()

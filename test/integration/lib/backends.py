@@ -310,8 +310,8 @@ http {{
 
 class ServerProgram:
     """
-    A program that serves until it is closed: command and a configuration file as its last argument. @PATH@ in the text stands for a
-    folder of its own. Ready when it listens on the ports.
+    A program that serves until it is closed: command and, as its last argument, a configuration file. @PATH@ in the text stands
+    for a folder of its own. Ready when it listens on the ports.
     """
 
     def __init__(self, command, directory, text, ports):
