@@ -10,6 +10,7 @@ import pytest
 from lib import clients, hello
 from lib.backends import BlackHole, EchoBackend, RefusingPort, ScriptBackend, reset
 from lib.config import Listener
+from lib.ports import require_ipv6
 from lib.waiting import wait_until
 
 HELLO = hello.client_hello(b"www.example.com")
@@ -135,6 +136,7 @@ def test_addresses_of_a_name_are_tried_in_turn_within_connect_timeout(new_daemon
 
 
 def test_all_addresses_of_a_name_refuse(new_daemon, backend, tmp_path):
+    require_ipv6()
     refusing = backend(RefusingPort)
     daemon = new_daemon([Listener(routes=[f"* none.internal.test:{refusing.port}"])],
                         env=hosts_file(tmp_path, "::1 none.internal.test\n127.0.0.1 none.internal.test\n")).start()

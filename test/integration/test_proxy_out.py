@@ -12,7 +12,7 @@ from lib import clients, hello
 from lib import proxy_headers as ph
 from lib.backends import EchoBackend, RecordBackend, RefusingPort, ScriptBackend, ServerProgram, read_hello
 from lib.config import Listener
-from lib.ports import free_port
+from lib.ports import free_port, has_ipv6
 from lib.waiting import wait_until
 
 HELLO = hello.client_hello(b"www.example.com")
@@ -367,7 +367,7 @@ defaults
     timeout server 10s
 frontend f
     bind 127.0.0.1:{port}
-    bind [::1]:{port}
+""" + ("    bind [::1]:{port}" if has_ipv6() else "") + """
     default_backend b
 backend b
     server s 127.0.0.1:{to} {options}

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from lib.ports import free_port
+from lib.ports import free_port, require_ipv6
 from lib.procfs import listening_ports
 from lib.waiting import wait_until
 
@@ -24,6 +24,8 @@ class Backend:
 
     def __init__(self, family=socket.AF_INET, path=None, receive_buffer=None, port=0):
         self.family = socket.AF_UNIX if path else family
+        if self.family == socket.AF_INET6:
+            require_ipv6()
         self.connections = 0
         self.errors = []
         self._open = set()

@@ -10,12 +10,16 @@ import time
 
 import pytest
 
+from lib.ports import require_ipv6
+
 SEGMENT_PAUSE = 0.003
 
 
 def connect(port, host="127.0.0.1", timeout=15, receive_buffer=None, source=None):
     """A connected socket that sends every write at once (TCP_NODELAY). source: the address it comes from."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if family == socket.AF_INET6:
+        require_ipv6()
     s = socket.socket(family, socket.SOCK_STREAM)
     if receive_buffer:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from lib.ports import free_port
+from lib.ports import free_port, require_ipv6
 
 
 @dataclasses.dataclass
@@ -15,6 +15,10 @@ class Listener:
     port: int = dataclasses.field(default_factory=free_port)
     host: str = "127.0.0.1"
     options: dict = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        if ":" in self.host:
+            require_ipv6()
 
     @property
     def addr(self):

@@ -1,8 +1,11 @@
 """Free TCP ports, from below the ephemeral range so that no outgoing connection takes one meanwhile."""
 
 import errno
+import functools
 import random
 import socket
+
+import pytest
 
 FIRST, LAST = 15000, 30000
 _given = set()
@@ -28,3 +31,19 @@ def _is_free(port):
             if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):  # no IPv6 here: nobody can be in the way
                 return False
     return True
+
+
+@functools.cache
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as s:
+            s.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def require_ipv6():
+    """Skips the test on a machine without ::1, as containers often are. Called by whatever is about to use it."""
+    if not has_ipv6():
+        pytest.skip("no IPv6 on this machine")
