@@ -97,7 +97,7 @@ def test_seeded_rules_outlive_their_removal_from_the_configuration(new_daemon, t
     listener = Listener(routes=[f"* {two[0].address}"])
     new_daemon([listener], firewall={"blocked_ips": "127.0.0.1"}).start().stop()
     new_daemon([listener]).start()
-    clients.expect_reset(clients.connect(listener.port), hello.client_hello())
+    clients.expect_refused_entry(listener.port, hello.client_hello())
 
 
 def _newer(path):
