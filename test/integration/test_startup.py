@@ -19,6 +19,15 @@ NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
+def may_unshare():
+    """Root in a container, or in a changed root, often may not."""
+    return os.geteuid() == 0 and subprocess.run(["unshare", "-m", "-n", "-p", "-f", "true"], stdin=subprocess.DEVNULL,
+                                                capture_output=True, check=False).returncode == 0
+
+
+in_namespaces = pytest.mark.skipif(not may_unshare(), reason="namespaces cannot be made here")
+
+
 @pytest.fixture
 def write(tmp_path):
     """write(listener, **sections): the path of a configuration whose database lies beside it."""
@@ -126,7 +135,7 @@ def test_relative_paths_begin_at_the_folder_of_the_configuration(write, tmp_path
 
 
 @pytest.mark.skipif(is_sanitized(), reason="the sanitizers need /proc")
-@as_root
+@in_namespaces
 def test_without_proc_the_server_says_so(write):
     path = write()
     done = subprocess.run(["unshare", "-m", "sh", "-c", f"umount -l /proc && exec {BINARY} server -c {path}"], env=environment(),
@@ -165,7 +174,7 @@ def test_standard_error_that_nobody_reads_stalls_nothing(new_daemon, write):
         os.close(read_end)
 
 
-@as_root
+@in_namespaces
 def test_process_1_of_a_container_leaves_no_zombie(write):
     """Orphans of a container are given to its first process: it must serve, reap them, and end like any other."""
     listener = Listener()
@@ -186,7 +195,7 @@ def test_process_1_of_a_container_leaves_no_zombie(write):
         outer.kill()
 
 
-@as_root
+@in_namespaces
 def test_port_for_both_families_works_where_ipv6_is_off(write):
     listener = Listener(host="")
     path, port = write(listener), listener.port
