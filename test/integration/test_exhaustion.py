@@ -14,6 +14,7 @@ import pytest
 from lib import clients, hello
 from lib.backends import EchoBackend
 from lib.daemon import is_sanitized
+from lib.machine import in_namespaces
 from lib.ports import free_port
 from lib.waiting import wait_until
 
@@ -211,7 +212,8 @@ def test_max_connections_holds_over_all_workers(proxy, echo):
 INSIDE = "TEST_INSIDE_A_NAMESPACE"
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None or shutil.which("ip") is None, reason="needs root, unshare, ip")
+@in_namespaces
+@pytest.mark.skipif(shutil.which("ip") is None, reason="needs ip")
 @pytest.mark.skipif(INSIDE in os.environ, reason="runs the other one")
 def test_no_local_port_left_is_a_reset():
     script = ("ip link set lo up && echo 40000 40003 >/proc/sys/net/ipv4/ip_local_port_range && "

@@ -13,6 +13,7 @@ from lib import proxy_headers as ph
 from lib.backends import EchoBackend
 from lib.config import Listener
 from lib.daemon import is_sanitized
+from lib.machine import require_ptrace
 from lib.waiting import wait_until
 
 HELLO = hello.client_hello(b"www.example.com")
@@ -211,6 +212,7 @@ def test_system_calls_of_a_blocked_connection(proxy, echo, tmp_path, listener, h
     """accept4, setsockopt (for the RST) and close; with a header recvfrom too, and an epoll_ctl where it came late."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
+    require_ptrace()
     daemon = proxy(f"* {echo.address}", listener=listener, firewall={"blocked_ips": BAD}, log={"access": "false"})
     worker, trace, count = daemon.workers()[0], str(tmp_path / "trace"), 300
 

@@ -13,19 +13,11 @@ from lib import clients, hello, procfs
 from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.daemon import BINARY, environment, is_sanitized, run_command
+from lib.machine import in_namespaces
 from lib.waiting import wait_until
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-
-def may_unshare():
-    """Root in a container, or in a changed root, often may not."""
-    return os.geteuid() == 0 and subprocess.run(["unshare", "-m", "-n", "-p", "-f", "true"], stdin=subprocess.DEVNULL,
-                                                capture_output=True, check=False).returncode == 0
-
-
-in_namespaces = pytest.mark.skipif(not may_unshare(), reason="namespaces cannot be made here")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 
+from lib.machine import require_ptrace
 from lib.waiting import wait_until
 
 _CALL = re.compile(r"^(?:\[pid +\d+\] )?([a-z_0-9]+)\(")
@@ -22,6 +23,7 @@ class Strace:
         self._process = None
 
     def __enter__(self):
+        require_ptrace()
         self._process = subprocess.Popen(["strace", "-e", "signal=none", "-o", self._path, "-p", str(self._pid)],
                                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         said = self._process.stderr.readline()
@@ -46,6 +48,7 @@ class Strace:
 
 def private_bytes(pid):
     """Memory that is this process's alone: what it wrote to, and shared mappings nobody else has touched."""
+    require_ptrace()
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
         return sum(int(line.split()[1]) * 1024 for line in f if line.startswith(("Private_Dirty", "Private_Clean")))
 

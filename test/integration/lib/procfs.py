@@ -2,6 +2,8 @@
 
 import os
 
+from lib.machine import require_ptrace
+
 
 def children(pid):
     """Pids of the live children of a process."""
@@ -40,6 +42,7 @@ def rss_bytes(pid):
 
 def open_files(pid):
     """What the descriptors of a process lead to."""
+    require_ptrace()
     targets = []
     for fd in os.listdir(f"/proc/{pid}/fd"):
         try:
