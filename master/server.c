@@ -286,7 +286,8 @@ static int add_listener(struct server *s, const struct config_listener *listener
     struct strbuf why = STRBUF_OF(text);
     uint16_t id;
 
-    CHECK(state_assign_id(s->state, &listener->addr, &id) == 0); /* state_load() has given it one */
+    CHECK(state_assign_id(s->state, &listener->addr, &id) ==
+          0); /* a configuration has no more listeners than there are ids */
     struct ctl_listener *ctl = ctl_listener_of(listener, id);
     if (ctl == NULL)
         return fail_logged("cannot add a listener", err_text(ERR_NO_MEMORY));
@@ -421,9 +422,10 @@ static int start(struct server *s)
     s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (s->loop == NULL)
         return fail_logged("cannot make the event loop", strerror(errno));
+    /* The database is seeded last: a start that fails, for a port in use, leaves the file's routes to be seeded by the next. */
     if ((status = open_binary(s)) != CLI_DONE || (status = open_state(s)) != CLI_DONE ||
-        (status = load_state(s)) != CLI_DONE || (status = make_supervisor(s)) != CLI_DONE ||
-        (status = load_geoip(s)) != CLI_DONE || (status = add_listeners(s)) != CLI_DONE)
+        (status = make_supervisor(s)) != CLI_DONE || (status = load_geoip(s)) != CLI_DONE ||
+        (status = add_listeners(s)) != CLI_DONE || (status = load_state(s)) != CLI_DONE)
         return status;
     s->settle_deadline_ms = clock_monotonic_ms() + RESOLVE_WAIT_MS;
     start_watchers(s);

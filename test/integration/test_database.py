@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import socket
 import sqlite3
 import stat
 
@@ -98,6 +99,19 @@ def test_seeded_rules_outlive_their_removal_from_the_configuration(new_daemon, t
     new_daemon([listener], firewall={"blocked_ips": "127.0.0.1"}).start().stop()
     new_daemon([listener]).start()
     clients.expect_refused_entry(listener.port, hello.client_hello())
+
+
+def test_start_that_fails_for_a_port_in_use_seeds_nothing(new_daemon, two):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listener = Listener(routes=["* 127.0.0.1:1"], port=taken.getsockname()[1])
+        daemon = new_daemon([listener]).launch()
+        daemon.expects_failure = True
+        assert daemon.wait() == 1
+    listener.routes = [f"* {two[0].address}"]
+    new_daemon([listener]).start()
+    with clients.connect(listener.port) as s:
+        s.sendall(hello.client_hello())
+        assert clients.read_exactly(s, 6) == b"first\n", "the corrected route counts"
 
 
 def _newer(path):
