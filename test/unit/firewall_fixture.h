@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "err.h"
 #include "firewall.h"
 #include "firewall_writer.h"
 #include "tables.h"
+#include "tables_with_stats.h"
 
 struct fw_fixture {
     struct tables *tables;
@@ -21,13 +21,7 @@ struct fw_fixture {
 
 static inline void fw_init(struct fw_fixture *f, uint64_t segment_bytes, unsigned worker_slots)
 {
-    void *stats =
-        mmap(NULL, sizeof(struct shm_stats), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    assert_true(stats != MAP_FAILED);
-    f->stats = stats;
-    struct tables_options options = {.segment_bytes = segment_bytes, .stats = f->stats, .worker_slots = worker_slots};
-    assert_int_equal(tables_new(&options, &f->tables), 0);
+    f->tables = tables_with_stats(segment_bytes, worker_slots, &f->stats);
     assert_int_equal(firewall_writer_new(f->tables, &f->writer), 0);
 }
 

@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "backend_set.h"
 #include "hostname.h"
 #include "route_table.h"
 #include "route_writer.h"
 #include "tables.h"
+#include "tables_with_stats.h"
 
 struct tables_fixture {
     struct tables *tables;
@@ -23,13 +23,7 @@ struct tables_fixture {
 
 static inline void fixture_init(struct tables_fixture *f, uint64_t segment_bytes, unsigned worker_slots)
 {
-    void *stats =
-        mmap(NULL, sizeof(struct shm_stats), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    assert_true(stats != MAP_FAILED);
-    f->stats = stats;
-    struct tables_options options = {.segment_bytes = segment_bytes, .stats = f->stats, .worker_slots = worker_slots};
-    assert_int_equal(tables_new(&options, &f->tables), 0);
+    f->tables = tables_with_stats(segment_bytes, worker_slots, &f->stats);
     assert_int_equal(backend_set_new(f->tables, &f->backends), 0);
     assert_int_equal(route_writer_new(f->tables, f->backends, &f->routes), 0);
 }
