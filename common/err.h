@@ -30,7 +30,8 @@ enum err_kind {
     X(ERR_FOREIGN, -15, ERR_KIND_SYSTEM, "not ours")              \
     X(ERR_NEWER, -16, ERR_KIND_SYSTEM, "made by a newer version") \
     X(ERR_SYSTEM, -17, ERR_KIND_SYSTEM, "system call failed")     \
-    X(ERR_BUG, -18, ERR_KIND_BUG, "internal error")
+    X(ERR_BUG, -18, ERR_KIND_BUG, "internal error")               \
+    X(ERR_PRECONDITION, -19, ERR_KIND_CONFIG, "something else must be done first")
 
 #define ERR_ENUM(code, value, kind, text) code = (value),
 /* Fallible functions return 0 or one of these, all negative. Output parameters are set only on 0 unless their header says so. */
