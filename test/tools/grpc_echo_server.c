@@ -116,6 +116,8 @@ static void on_term(EV_P_ ev_signal *signal_watcher, int revents)
     struct program *p = signal_watcher->data;
 
     (void)revents;
+    if (ev_is_active(&p->end))
+        return;
     grpc_server_say_goodbye(p->server);
     ev_timer_init(&p->end, on_end, GOODBYE_S, 0.);
     ev_timer_start(EV_A_ & p->end);
