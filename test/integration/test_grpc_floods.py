@@ -31,6 +31,7 @@ def echo(tmp_path):
     yield start
     for server in made:
         server.stop()
+        print(server.log_text())  # shown if the test failed
 
 
 @pytest.fixture
@@ -280,6 +281,22 @@ def test_half_open_handshakes_lock_nobody_out(tls_echo, pki):
     assert "as many as possible are open" in server.log_text()
     for s in strangers:
         s.close()
+
+
+def test_connections_that_come_too_fast_wait(tls_echo, pki):
+    """Each handshake costs a signature, so a crowd at the port is let in at a pace; whoever is on the machine does not wait."""
+    server = tls_echo(remote_at_once=5, remote_a_second=20, connections=100)
+    context = ssl.create_default_context(cafile=pki.ca)
+    context.set_alpn_protocols(["h2"])
+    began = time.monotonic()
+    crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(30)]
+    assert served(server)
+    last = context.wrap_socket(crowd.pop(), server_hostname="localhost")
+    assert time.monotonic() - began > 0.5
+    last.close()
+    for s in crowd:
+        s.close()
+    assert "refused" not in server.log_text()
 
 
 def test_a_slow_handshake_is_not_extended_by_bytes(tls_echo, pki):

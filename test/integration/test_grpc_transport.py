@@ -29,6 +29,7 @@ def echo(tmp_path):
     yield start
     for server in made:
         server.stop()
+        print(server.log_text())  # shown if the test failed
 
 
 @pytest.fixture

@@ -38,8 +38,8 @@ struct limit_option {
         "--" #field, offsetof(struct grpc_limits, field), sizeof(((struct grpc_limits *)0)->field) \
     }
 static const struct limit_option limit_options[] = {
-    LIMIT(connections),  LIMIT(handshake_ms),    LIMIT(newcomer_ms),    LIMIT(request_ms),
-    LIMIT(stall_ms),     LIMIT(farewell_ms),     LIMIT(linger_ms),      LIMIT(request_bytes),
+    LIMIT(connections),  LIMIT(remote_at_once),  LIMIT(remote_a_second), LIMIT(handshake_ms), LIMIT(newcomer_ms),
+    LIMIT(request_ms),   LIMIT(stall_ms),        LIMIT(farewell_ms),     LIMIT(linger_ms),    LIMIT(request_bytes),
     LIMIT(answer_bytes), LIMIT(request_reserve), LIMIT(answer_reserve),
 };
 
