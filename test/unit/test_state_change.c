@@ -229,6 +229,31 @@ static void test_names_of_backends_are_asked_for(void **state)
     assert_false(state_is_settled(p->state));
 }
 
+/** Names of backends come and go in any order; the last one to go leaves nothing to be asked for. */
+static void test_many_names_of_backends_come_and_go(void **state)
+{
+    enum { COUNT = 500 };
+    struct proxy *p = *state;
+    static struct state_change changes[COUNT];
+    static char texts[COUNT][2][32];
+
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < COUNT; i++) {
+            snprintf(texts[i][0], sizeof texts[i][0], "n%u.example", i);
+            snprintf(texts[i][1], sizeof texts[i][1], "backend%u.example:1", i);
+            changes[i] = put_on(FIRST, texts[i][0], texts[i][1]);
+        }
+        expect_rc(p->f, apply(p, changes, COUNT), 0);
+        for (unsigned i = 0; i < COUNT; i++) {
+            unsigned which = (i * 7919 + round) % COUNT;
+            assert_false(state_is_settled(p->state));
+            must_apply(p, remove_on(FIRST, texts[which][0]));
+            state_housekeeping(p->state, 1);
+        }
+        assert_true(state_is_settled(p->state));
+    }
+}
+
 /* ---- workers see all or nothing ---- */
 
 #define MANY 300
@@ -308,6 +333,7 @@ int main(void)
         PROXY_TEST(test_the_empty_list_is_fine),
         PROXY_TEST(test_validate_only_counts_the_same_and_changes_nothing),
         PROXY_TEST(test_names_of_backends_are_asked_for),
+        PROXY_TEST(test_many_names_of_backends_come_and_go),
         PROXY_TEST(test_workers_see_all_of_a_list_or_nothing),
     };
 
