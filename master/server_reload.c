@@ -244,12 +244,15 @@ void server_reload(struct server *s)
 
     r->why = STRBUF_OF(r->text);
     log_text(LOG_INFO, "reloading the configuration");
+    server_notify_reloading(s);
     if (read_config(r) == 0 && refuse_what_needs_a_restart(r) == 0 && load_geoip(r) == 0 && prepare_listeners(r) == 0 &&
         load_state(r) == 0) {
         switch_over(r);
         log_text(LOG_INFO, "configuration reloaded");
+        server_notify_reloaded(s, NULL);
     } else {
         server_log_failure("not reloaded: the old configuration stays in force", r->text);
+        server_notify_reloaded(s, r->text);
     }
     reload_fini(r);
 }
