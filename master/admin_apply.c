@@ -10,16 +10,17 @@
 #include "admin_internal.h"
 #include "err.h"
 #include "log_event.h"
+#include "mc_proxy/v1/admin.pb-c.h"
 #include "proto_scan.h"
 #include "proto_wire.h"
 
-#define CHANGES_MAX       1000000u
-#define CALL_BYTES_MAX    (64u << 20)  /* of messages */
-#define COLLECTED_MAX     (256u << 20) /* of memory, of all calls: one of the greatest size and some small ones */
-#define LOG_EACH_MAX      100u         /* changes of one call that get a line each; of more there is only the sum */
-#define CHANGES_FIELD     1            /* ApplyChangesRequest.changes */
-#define CAPACITY_MIN      64u
-#define REQUEST_TYPE      (&mc_proxy__v1__apply_changes_request__descriptor)
+#define CHANGES_MAX    1000000u
+#define CALL_BYTES_MAX (64u << 20)  /* of messages */
+#define COLLECTED_MAX  (256u << 20) /* of memory, of all calls: one of the greatest size and some small ones */
+#define LOG_EACH_MAX   100u         /* changes of one call that get a line each; of more there is only the sum */
+#define CHANGES_FIELD  1            /* ApplyChangesRequest.changes */
+#define CAPACITY_MIN   64u
+#define REQUEST_TYPE   (&mc_proxy__v1__apply_changes_request__descriptor)
 
 /** The texts of one message, one behind the other. */
 struct apply_texts {

@@ -6,6 +6,7 @@
 #include "err.h"
 #include "grpc_server.h"
 #include "log_event.h"
+#include "mc_proxy/v1/admin.pb-c.h"
 
 static const McProxy__V1__FirewallRuleType rule_types[] = {
     [STORE_RULE_IP] = MC_PROXY__V1__FIREWALL_RULE_TYPE__FIREWALL_RULE_TYPE_IP,
@@ -66,9 +67,9 @@ int admin_change_of_rule(const McProxy__V1__FirewallRule *rule, enum state_chang
     return ERR_INVALID;
 }
 
-McProxy__V1__FirewallRuleType admin_rule_type(enum store_rule_type type)
+int admin_rule_type(enum store_rule_type type)
 {
-    return rule_types[type];
+    return (int)rule_types[type];
 }
 
 const char *admin_change_field(enum state_change_kind kind)

@@ -20,13 +20,12 @@ static void log_limit(const struct grpc_call *call, const McProxy__V1__SetListen
 
 static void set_max_connections(struct admin *a, struct grpc_call *call, const void *message)
 {
-    McProxy__V1__SetListenerMaxConnectionsResponse response =
-        MC_PROXY__V1__SET_LISTENER_MAX_CONNECTIONS_RESPONSE__INIT;
+    McProxy__V1__SetListenerMaxConnectionsResponse response = MC_PROXY__V1__SET_LISTENER_MAX_CONNECTIONS_RESPONSE__INIT;
     const McProxy__V1__SetListenerMaxConnectionsRequest *request = message;
     char text[ADMIN_WHY_MAX];
     struct strbuf why = STRBUF_OF(text);
-    int rc = state_set_max_connections(a->parts.state, bytes_of_str(request->listener_addr), request->max_connections,
-                                       &why);
+    int rc =
+        state_set_max_connections(a->parts.state, bytes_of_str(request->listener_addr), request->max_connections, &why);
 
     if (rc != 0) {
         admin_fail(call, rc, &why);

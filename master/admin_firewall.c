@@ -2,6 +2,7 @@
 
 #include "admin_change.h"
 #include "admin_internal.h"
+#include "mc_proxy/v1/admin.pb-c.h"
 
 /** Make the change of one rule. False: the call has been finished with the reason. */
 static bool change_rule(struct grpc_call *call, const McProxy__V1__FirewallRule *rule, enum state_change_kind kind)
@@ -41,7 +42,7 @@ static int list_row(const struct store_rule *row, void *context)
 {
     McProxy__V1__FirewallRule rule = MC_PROXY__V1__FIREWALL_RULE__INIT;
 
-    rule.type = admin_rule_type(row->type);
+    rule.type = (McProxy__V1__FirewallRuleType)admin_rule_type(row->type);
     rule.value = admin_text(row->value);
     return proto_answer_add_element(context, 1, &rule.base); /* 1: GetFirewallRulesResponse.rules */
 }

@@ -57,6 +57,8 @@ static void watch_tell(struct admin *a, struct health_watch *watch)
 {
     Grpc__Health__V1__HealthCheckResponse response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
 
+    if (!grpc_call_is_open(watch->call)) /* finished, and not gone yet */
+        return;
     response.status = watch->is_known ? status_now(a) : SERVICE_UNKNOWN;
     (void)!admin_send(watch->call, &response.base); /* without memory the call has been finished */
 }
@@ -110,7 +112,8 @@ void admin_health_end(struct admin *admin)
 
     for (struct health_watch *watch = admin->watches; watch != NULL; watch = next) {
         next = watch->next;
-        admin_fail_text(watch->call, ERR_UNAVAILABLE, "the server is stopping");
+        if (grpc_call_is_open(watch->call))
+            grpc_call_finish(watch->call, GRPC_UNAVAILABLE, "the server is stopping");
     }
 }
 

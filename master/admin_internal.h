@@ -19,16 +19,16 @@ struct admin {
     struct admin_parts parts;
     const struct config *config; /* in force */
     enum admin_phase phase;
-    uint64_t started_ms;         /* UTC */
-    uint64_t started_mono_ms;    /* the same moment by the monotonic clock */
-    struct proto_arena arena;    /* of the request at hand */
-    size_t collected_bytes;      /* held by all ApplyChanges that still collect */
+    uint64_t started_ms;      /* UTC */
+    uint64_t started_mono_ms; /* the same moment by the monotonic clock */
+    struct proto_arena arena; /* of the request at hand */
+    size_t collected_bytes;   /* held by all ApplyChanges that still collect */
     struct health_watch *watches;
-    struct proto_files *files;   /* for reflection */
+    struct proto_files *files; /* for reflection */
 };
 #define ADMIN_MAGIC 0x41444d4eu
 
-#define ADMIN_WHY_MAX      2048        /* of a status message */
+#define ADMIN_WHY_MAX      2048         /* of a status message */
 #define ADMIN_UNPACKED_MAX (256u << 20) /* memory of one message of at most 4 MiB: a field of two bytes may take 100 */
 #define ADMIN_ANSWER_MAX   (1u << 30)
 

@@ -7,10 +7,10 @@
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "proto_files.h"
 
-#define UNREAD_MAX    (1u << 20) /* answers that a client may leave lying before it is told to read */
-#define SERVICES_MAX  16
-#define SERVICE_MAX   128
-#define ERROR_MAX     128
+#define UNREAD_MAX   (1u << 20) /* answers that a client may leave lying before it is told to read */
+#define SERVICES_MAX 16
+#define SERVICE_MAX  128
+#define ERROR_MAX    128
 
 typedef Grpc__Reflection__V1__ServerReflectionRequest reflection_request;
 typedef Grpc__Reflection__V1__ServerReflectionResponse reflection_response;

@@ -2,6 +2,7 @@
 
 #include "admin_change.h"
 #include "admin_internal.h"
+#include "mc_proxy/v1/admin.pb-c.h"
 
 static void add_route(struct admin *a, struct grpc_call *call, const void *request)
 {

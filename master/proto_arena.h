@@ -14,9 +14,9 @@ struct proto_arena_chunk;
 struct proto_arena {
     ProtobufCAllocator allocator; /* for protobuf_c_message_unpack(); its free does nothing */
     struct proto_arena_chunk *chunks;
-    size_t at;    /* in the first chunk */
-    size_t bytes; /* of all chunks */
-    size_t limit; /* of bytes */
+    size_t at;         /* in the first chunk */
+    size_t bytes;      /* of all chunks */
+    size_t limit;      /* of bytes */
     bool is_exhausted; /* something was asked for that was not to be had */
 };
 

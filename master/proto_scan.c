@@ -59,7 +59,7 @@ static void add_path(const struct scan *scan, const struct scan_place *place)
 static int scan_string(const struct scan *scan, const struct scan_place *place, struct bytes text)
 {
     const char *reason = text.len > 0 && memchr(text.ptr, '\0', text.len) != NULL ? "contains a NUL"
-                         : utf8_valid_prefix(text) != text.len                   ? "is not UTF-8"
+                         : utf8_valid_prefix(text) != text.len                    ? "is not UTF-8"
                                                                                   : NULL;
 
     if (reason == NULL)

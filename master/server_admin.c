@@ -41,8 +41,7 @@ void server_admin_serve(struct server *s)
     log_addresses(s->config);
 }
 
-int server_admin_prepare(struct server *s, const struct config *config, struct grpc_endpoints **out,
-                         struct strbuf *why)
+int server_admin_prepare(struct server *s, const struct config *config, struct grpc_endpoints **out, struct strbuf *why)
 {
     return grpc_server_prepare(s->admin.grpc, config, out, why);
 }

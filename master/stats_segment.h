@@ -12,7 +12,7 @@ struct stats_segment {
     int fd;                  /* memfd, sealed against growing and shrinking, close-on-exec */
     uint64_t bytes;
     unsigned
-        listener_end; /* ids below this have been in use; memory behind is not touched, as reading would allocate it */
+        listener_end;  /* ids below this have been in use; memory behind is not touched, as reading would allocate it */
     unsigned slot_end; /* the same for worker slots */
 };
 

@@ -81,8 +81,8 @@ static void test_the_valid_prefix_ends_before_what_is_no_character(void **state)
         const char *text;
         size_t prefix;
     } rows[] = {
-        {"", 0},         {"abc", 3},        {"\t\x7f\x01", 3},     {"j\xc3\xb6rg", 5},       {"j\xf6rg", 1},
-        {"ab\xc3", 2},   {"\xe2\x82", 0},  {"a\xed\xa0\x80", 1}, {"a\xf0\x9f\x98\x80", 5}, {"a\xf4\x90\x80\x80", 1},
+        {"", 0},          {"abc", 3},      {"\t\x7f\x01", 3},    {"j\xc3\xb6rg", 5},       {"j\xf6rg", 1},
+        {"ab\xc3", 2},    {"\xe2\x82", 0}, {"a\xed\xa0\x80", 1}, {"a\xf0\x9f\x98\x80", 5}, {"a\xf4\x90\x80\x80", 1},
         {"a\xc0\x80", 1},
     };
 
