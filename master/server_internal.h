@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fd_store.h"
+#include "inherited_sockets.h"
 #include "notify.h"
 #include "stats_segment.h"
 
@@ -44,6 +46,10 @@ struct server {
     int binary_fd;
     struct supervisor *supervisor;
     struct server_notify notify;
+    struct inherited_sockets inherited; /* until the listeners have taken them */
+    struct fd_store fd_store;           /* what the service manager keeps of our sockets */
+    unsigned stored_version;            /* of supervisor_sockets_version(), if is_stored */
+    bool is_stored;
     ev_signal on_term, on_int, on_hup;
     ev_timer housekeeping;
     uint64_t settle_deadline_ms; /* until then workers wait for the names of backends */
@@ -61,6 +67,23 @@ void server_reload(struct server *s);
 
 /** Connections that all workers have open now. */
 uint64_t server_open_connections(const struct server *s);
+
+/* server_sockets.c; functions of type int return an exit status */
+
+/** Take the sockets that were passed to this process. */
+int server_inherit(struct server *s) MUST_CHECK;
+
+/** Workers to begin with: at least those of the configuration, and one for each socket of ours that was passed. */
+unsigned server_slots_to_start(const struct server *s);
+
+/** Back to the configuration's workers, when those that we began with are ready: what waits in surplus sockets is served first. */
+void server_drop_surplus_slots(struct server *s);
+
+/** The listeners of the configuration, with the sockets that were passed where they fit; the others are closed. */
+int server_add_listeners(struct server *s) MUST_CHECK;
+
+/** Give the service manager copies of the sockets that are new, and have it drop those that are not wanted any more. */
+void server_store_sockets(struct server *s);
 
 /* server_signals.c */
 
