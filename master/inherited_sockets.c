@@ -128,9 +128,8 @@ static int take_all(struct inherited_sockets *set, unsigned count, const char *n
 }
 
 /** 1 and up; 0 for what is no such number. */
-static unsigned long number_of(const char *name)
+static unsigned long number_of(const char *text)
 {
-    const char *text = getenv(name);
     char *end;
 
     if (text == NULL || text[0] < '0' || text[0] > '9')
@@ -142,12 +141,12 @@ static unsigned long number_of(const char *name)
 
 static int take_from_environment(struct inherited_sockets *set, struct strbuf *why)
 {
-    const char *names = getenv("LISTEN_FDNAMES");
+    const char *number = getenv("LISTEN_FDS"), *names = getenv("LISTEN_FDNAMES");
 
-    if (getenv("LISTEN_FDS") == NULL || number_of("LISTEN_PID") != (unsigned long)getpid())
+    if (number == NULL || number_of(getenv("LISTEN_PID")) != (unsigned long)getpid())
         return 0; /* nothing, or for a process that started us without clearing its environment */
-    unsigned long count = number_of("LISTEN_FDS");
-    if (count > COUNT_MAX || (count == 0 && strcmp(getenv("LISTEN_FDS"), "0") != 0)) {
+    unsigned long count = number_of(number);
+    if (count > COUNT_MAX || (count == 0 && strcmp(number, "0") != 0)) {
         strbuf_addf(why, "$LISTEN_FDS must be a number of at most %d", COUNT_MAX);
         return ERR_INVALID;
     }
