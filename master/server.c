@@ -156,8 +156,6 @@ void server_log_loaded(const struct server *s, const struct state_loaded *loaded
 
 void server_warn_of_unserved(const struct config *config)
 {
-    if (config->grpc_addr_count > 0)
-        log_text(LOG_WARN, "[grpc] was checked, but this version has no admin API: nothing listens there");
     if (config->has_metrics)
         log_text(LOG_WARN, "[metrics] was checked, but this version has no metrics: nothing listens there");
 }
@@ -171,6 +169,7 @@ static int load_state(struct server *s)
     if (state_load(s->state, s->config, &loaded, &why) != 0)
         return fail_logged("cannot load the database", text);
     state_set_rate(s->state, s->config->rate_limit, s->config->rate_window_ms);
+    state_set_geoip_available(s->state, s->config->geoip_db != NULL);
     server_log_loaded(s, &loaded);
     return loaded.country_rules == 0 || s->config->geoip_db != NULL ? CLI_DONE : refuse_countries(loaded.country_rules);
 }
@@ -203,6 +202,7 @@ static void on_all_ready(void *context)
     log_event_u64(&e, LOG_KEY_WORKERS, supervisor_worker_count(s->supervisor));
     log_event_u64(&e, LOG_KEY_LISTENERS, s->config->listener_count);
     log_event_end(&e);
+    server_admin_ready(s);
     server_notify_ready(s);
     server_drop_surplus_slots(s);
 }
@@ -212,7 +212,7 @@ static void on_all_gone(void *context)
     struct server *s = context;
 
     CHECK_MAGIC(s, SERVER_MAGIC);
-    ev_break(s->loop, EVBREAK_ALL);
+    server_admin_end(s);
 }
 
 static void on_log_ring(void *context, unsigned slot, void *mapping, uint64_t bytes)
@@ -220,6 +220,7 @@ static void on_log_ring(void *context, unsigned slot, void *mapping, uint64_t by
     struct server *s = context;
 
     CHECK_MAGIC(s, SERVER_MAGIC);
+    stats_segment_use_slot(&s->stats, slot);
     log_drain_add(s->log_drain, slot, mapping, bytes);
 }
 
@@ -278,6 +279,14 @@ static int make_supervisor(struct server *s)
     };
     int rc = supervisor_new(s->loop, &options, &callbacks, &s->supervisor);
     return rc == 0 ? CLI_DONE : fail_logged("cannot start workers", err_text(rc));
+}
+
+static int open_admin(struct server *s)
+{
+    char text[1024];
+    struct strbuf why = STRBUF_OF(text);
+
+    return server_admin_open(s, &why) == 0 ? CLI_DONE : fail_logged("cannot start the admin API", text);
 }
 
 /* ---- running ---- */
@@ -350,8 +359,10 @@ static int start(struct server *s)
     /* The database is seeded last: a start that fails, for a port in use, leaves the file's routes to be seeded by the next. */
     if ((status = open_binary(s)) != CLI_DONE || (status = open_state(s)) != CLI_DONE ||
         (status = make_supervisor(s)) != CLI_DONE || (status = load_geoip(s)) != CLI_DONE ||
-        (status = server_add_listeners(s)) != CLI_DONE || (status = load_state(s)) != CLI_DONE)
+        (status = server_add_listeners(s)) != CLI_DONE || (status = open_admin(s)) != CLI_DONE ||
+        (status = load_state(s)) != CLI_DONE)
         return status;
+    server_admin_serve(s);
     s->settle_deadline_ms = clock_monotonic_ms() + RESOLVE_WAIT_MS;
     start_watchers(s);
     return CLI_DONE;
@@ -362,6 +373,7 @@ static void fini(struct server *s)
 {
     inherited_sockets_fini(&s->inherited);
     fd_store_fini(&s->fd_store);
+    server_admin_close(s);
     supervisor_free(&s->supervisor);
     state_close(&s->state);
     if (s->binary_fd >= 0)

@@ -5,12 +5,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "check.h"
 #include "fd_store.h"
 #include "inherited_sockets.h"
 #include "notify.h"
 #include "stats_segment.h"
+#include "strbuf.h"
 
+struct admin;
 struct config;
+struct grpc_endpoints;
+struct grpc_server;
 struct log_drain;
 struct log_output;
 struct state;
@@ -33,6 +38,15 @@ struct server_notify {
     char problem[256];            /* of the last reload; "" : none */
 };
 
+/** The admin API. */
+struct server_admin {
+    struct admin *admin;
+    struct grpc_server *grpc;
+    struct grpc_endpoints *prepared; /* at the start, until there is something to serve */
+    ev_timer goodbye;
+    uint64_t goodbye_until_ms; /* monotonic; 0: not at the end yet */
+};
+
 struct server {
     uint32_t magic;
     const char *config_path;
@@ -50,6 +64,7 @@ struct server {
     struct fd_store fd_store;           /* what the service manager keeps of our sockets */
     unsigned stored_version;            /* of supervisor_sockets_version(), if is_stored */
     bool is_stored;
+    struct server_admin admin;
     ev_signal on_term, on_int, on_hup;
     ev_timer housekeeping;
     uint64_t settle_deadline_ms; /* until then workers wait for the names of backends */
@@ -88,6 +103,29 @@ void server_store_sockets(struct server *s);
 /* server_signals.c */
 
 void server_watch_signals(struct server *s);
+
+/* server_admin.c */
+
+/** Make it, bind its addresses and read its certificates; nobody is served yet. `why` gets a full line. Errors: grpc_server_prepare(). */
+int server_admin_open(struct server *s, struct strbuf *why) MUST_CHECK;
+
+/** State and configuration are loaded: serve. */
+void server_admin_serve(struct server *s);
+
+/** The two halves of a reload; the second one when s->config is the new configuration. */
+int server_admin_prepare(struct server *s, const struct config *config, struct grpc_endpoints **out,
+                         struct strbuf *why) MUST_CHECK;
+void server_admin_switch(struct server *s, struct grpc_endpoints **prepared);
+
+/** What the health is: every worker accepts; the end has begun. */
+void server_admin_ready(struct server *s);
+void server_admin_draining(struct server *s);
+
+/** The last worker is gone: answers under way reach their clients, then the loop ends. */
+void server_admin_end(struct server *s);
+
+/** Close everything and remove the sockets. Whatever came up of it. */
+void server_admin_close(struct server *s);
 
 /* server_notify.c: without a service manager all of this does nothing */
 
