@@ -361,7 +361,7 @@ static void on_stop_signal(EV_P_ ev_signal *signal_watcher, int revents)
     else if (s->is_stopping)
         supervisor_stop_now(s->supervisor);
     else
-        supervisor_drain(s->supervisor);
+        supervisor_close(s->supervisor);
     s->is_stopping = true;
 }
 
