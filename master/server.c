@@ -237,6 +237,7 @@ static void on_listener_removed(void *context, unsigned id)
 
     CHECK_MAGIC(s, SERVER_MAGIC);
     state_listener_gone(s->state, (uint16_t)id);
+    server_note_listener_closed(s);
 }
 
 /** What workers are executed from, as it is now: an upgrade may replace the file. The first to find out that there is no /proc. */
@@ -322,6 +323,7 @@ static void start_workers_when_settled(struct server *s)
         s->exit_status = fail_logged("cannot start the workers", text);
         ev_break(s->loop, EVBREAK_ALL);
     }
+    server_continue_reload(s);
 }
 
 static void on_housekeeping(EV_P_ ev_timer *timer, int revents)
@@ -363,6 +365,7 @@ static void on_stop_signal(EV_P_ ev_signal *signal_watcher, int revents)
     else
         supervisor_close(s->supervisor);
     s->is_stopping = true;
+    server_end_reload(s);
 }
 
 static void on_reload_signal(EV_P_ ev_signal *signal_watcher, int revents)
@@ -375,7 +378,7 @@ static void on_reload_signal(EV_P_ ev_signal *signal_watcher, int revents)
     if (s->is_stopping)
         log_text(LOG_WARN, "not reloading: the server is stopping");
     else
-        server_reload(s);
+        server_ask_reload(s);
 }
 
 static void watch_signal(struct server *s, ev_signal *watcher, void (*callback)(EV_P_ ev_signal *, int), int signum)

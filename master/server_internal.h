@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "reload_gate.h"
 #include "stats_segment.h"
 
 struct config;
@@ -30,6 +31,9 @@ struct server {
     struct supervisor *supervisor;
     ev_signal on_term, on_int, on_hup;
     ev_timer housekeeping;
+    struct reload_gate reload_gate;
+    ev_timer reload_timer;       /* opens the gate */
+    bool is_reload_waiting;      /* for a removed listener to be closed */
     uint64_t settle_deadline_ms; /* until then workers wait for the names of backends */
     bool is_started;             /* workers were started */
     bool is_stopping;
@@ -38,10 +42,19 @@ struct server {
 #define SERVER_MAGIC 0x53525652u
 
 /**
- * SIGHUP: read the configuration again. Everything is read, checked and made ready first; with any error the old one stays in force,
- * untouched, and the log says what is wrong.
+ * SIGHUP: read the configuration again, now or soon (reload_gate.h; not before the workers were started). Everything is read, checked
+ * and made ready first; with any error the old one stays in force, untouched, and the log says what is wrong.
  */
-void server_reload(struct server *s);
+void server_ask_reload(struct server *s);
+
+/** The workers were started: a reload that was asked for meanwhile may begin. */
+void server_continue_reload(struct server *s);
+
+/** A removed listener was closed, which a reload may have waited for. */
+void server_note_listener_closed(struct server *s);
+
+/** No reload any more. */
+void server_end_reload(struct server *s);
 
 /** One ERROR line with the reason. */
 void server_log_failure(const char *message, const char *error);

@@ -125,6 +125,18 @@ void supervisor_set_settings(struct supervisor *sup, const struct ctl_settings *
 void supervisor_set_geoip(struct supervisor *sup, int fd);
 
 /**
+ * Make the sockets that more workers need, all or nothing, before listeners are prepared for them; no connection reaches them yet.
+ * supervisor_set_worker_count() with the same number then cannot fail, until supervisor_abort_worker_count(). Nothing to do for fewer
+ * workers, or while an earlier change is under way.
+ *
+ * @return as supervisor_set_worker_count()
+ */
+int supervisor_prepare_worker_count(struct supervisor *sup, unsigned count, struct strbuf *why) MUST_CHECK;
+
+/** Close what was prepared and not used. Nothing prepared: no effect. */
+void supervisor_abort_worker_count(struct supervisor *sup);
+
+/**
  * Change the number of workers. More: their sockets are made now, all or nothing, and the workers started. Fewer: the last slots get
  * no new connections from now on; after 2 s (handshakes under way complete) their workers serve what waits, give up the sockets,
  * relay until their last connection has ended, and exit. A change that comes in these 2 s is done right after them; if sockets are

@@ -241,7 +241,7 @@ static int record_make(struct supervisor *sup, const struct supervisor_listener 
         strbuf_add(why, "out of memory or descriptors");
         return ERR_NO_MEMORY;
     }
-    rc = record_open(record, 0, sup->worker_count, why);
+    rc = record_open(record, 0, sup->prepared_count != 0 ? sup->prepared_count : sup->worker_count, why);
     if (rc != 0)
         record_free(record);
     else

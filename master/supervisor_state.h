@@ -44,8 +44,9 @@ struct supervisor {
     struct supervisor_options options;
     struct supervisor_callbacks callbacks;
     enum supervisor_phase phase;
-    unsigned worker_count;  /* wanted: slots 0..worker_count-1 */
-    unsigned pending_count; /* wanted when the resize under way is done; 0: no other change */
+    unsigned worker_count;   /* wanted: slots 0..worker_count-1 */
+    unsigned prepared_count; /* sockets are there for so many; 0: for worker_count */
+    unsigned pending_count;  /* wanted when the resize under way is done; 0: no other change */
     enum resize_phase resize;
     unsigned settling_looks;
     bool is_ready_awaited; /* on_all_ready is still to be called */
