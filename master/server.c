@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <ev.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,6 +204,7 @@ static void on_all_ready(void *context)
     log_event_u64(&e, LOG_KEY_WORKERS, supervisor_worker_count(s->supervisor));
     log_event_u64(&e, LOG_KEY_LISTENERS, s->config->listener_count);
     log_event_end(&e);
+    server_notify_ready(s);
 }
 
 static void on_all_gone(void *context)
@@ -337,62 +337,8 @@ static void on_housekeeping(EV_P_ ev_timer *timer, int revents)
     state_housekeeping(s->state, clock_monotonic_ms());
 }
 
-static uint64_t open_connections(const struct server *s)
-{
-    uint64_t sum = 0;
-
-    for (unsigned slot = 0; slot < SHM_WORKERS_MAX; slot++)
-        sum += supervisor_worker_pid(s->supervisor, slot, NULL) != 0 ? stats_segment_slot_active(&s->stats, slot) : 0;
-    return sum;
-}
-
-static void on_stop_signal(EV_P_ ev_signal *signal_watcher, int revents)
-{
-    struct server *s = signal_watcher->data;
-    struct log_event e;
-
-    (void)revents;
-    CHECK_MAGIC(s, SERVER_MAGIC);
-    log_event_begin(&e, LOG_INFO,
-                    s->is_stopping ? "stopping at once" : "stopping: no new connections, running ones drain");
-    log_event_cstr(&e, LOG_KEY_SIGNAL, signal_watcher->signum == SIGTERM ? "SIGTERM" : "SIGINT");
-    log_event_u64(&e, LOG_KEY_CONNECTIONS, open_connections(s));
-    log_event_end(&e);
-    if (!s->is_started)
-        ev_break(EV_A_ EVBREAK_ALL);
-    else if (s->is_stopping)
-        supervisor_stop_now(s->supervisor);
-    else
-        supervisor_close(s->supervisor);
-    s->is_stopping = true;
-    server_end_reload(s);
-}
-
-static void on_reload_signal(EV_P_ ev_signal *signal_watcher, int revents)
-{
-    struct server *s = signal_watcher->data;
-
-    (void)loop;
-    (void)revents;
-    CHECK_MAGIC(s, SERVER_MAGIC);
-    if (s->is_stopping)
-        log_text(LOG_WARN, "not reloading: the server is stopping");
-    else
-        server_ask_reload(s);
-}
-
-static void watch_signal(struct server *s, ev_signal *watcher, void (*callback)(EV_P_ ev_signal *, int), int signum)
-{
-    ev_signal_init(watcher, callback, signum);
-    watcher->data = s;
-    ev_signal_start(s->loop, watcher);
-}
-
 static void start_watchers(struct server *s)
 {
-    watch_signal(s, &s->on_term, on_stop_signal, SIGTERM);
-    watch_signal(s, &s->on_int, on_stop_signal, SIGINT);
-    watch_signal(s, &s->on_hup, on_reload_signal, SIGHUP);
     ev_timer_init(&s->housekeeping, on_housekeeping, 0., HOUSEKEEPING_S);
     s->housekeeping.data = s;
     ev_timer_start(s->loop, &s->housekeeping);
@@ -425,6 +371,9 @@ static int start(struct server *s)
     s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (s->loop == NULL)
         return fail_logged("cannot make the event loop", strerror(errno));
+    server_watch_signals(s); /* answered when the loop runs; until then none ends us halfway */
+    server_hold_signals(false);
+    server_notify_start(s);
     /* The database is seeded last: a start that fails, for a port in use, leaves the file's routes to be seeded by the next. */
     if ((status = open_binary(s)) != CLI_DONE || (status = open_state(s)) != CLI_DONE ||
         (status = make_supervisor(s)) != CLI_DONE || (status = load_geoip(s)) != CLI_DONE ||
@@ -463,6 +412,8 @@ int server_run(const char *config_path)
 {
     struct server server = {.magic = SERVER_MAGIC, .config_path = config_path, .binary_fd = -1};
     struct server *s = &server;
+
+    server_hold_signals(true);
     int status = start(s);
 
     if (status == CLI_DONE) {

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "notify.h"
 #include "reload_gate.h"
 #include "stats_segment.h"
 
@@ -15,7 +16,21 @@ struct state;
 struct state_loaded;
 struct supervisor;
 
-/* Between server.c (start, signals, end) and server_reload.c. */
+/* Between the files of the server: server.c (start, end) and server_*.c. */
+
+#define SERVER_STATUS_MAX 512
+
+/** What the service manager was told, and what is to be told again. */
+struct server_notify {
+    struct notify notify;
+    ev_timer tick, watchdog;
+    bool is_ready;      /* every worker was there once */
+    bool is_ready_lost; /* the manager did not take READY=1: once more */
+    bool is_starving;   /* the watchdog gets nothing */
+    unsigned ticks_since_said;
+    char said[SERVER_STATUS_MAX]; /* the status it has */
+    char problem[256];            /* of the last reload; "" : none */
+};
 
 struct server {
     uint32_t magic;
@@ -29,6 +44,7 @@ struct server {
     struct state *state;
     int binary_fd;
     struct supervisor *supervisor;
+    struct server_notify notify;
     ev_signal on_term, on_int, on_hup;
     ev_timer housekeeping;
     struct reload_gate reload_gate;
@@ -55,6 +71,31 @@ void server_note_listener_closed(struct server *s);
 
 /** No reload any more. */
 void server_end_reload(struct server *s);
+
+/** Connections that all workers have open now. */
+uint64_t server_open_connections(const struct server *s);
+
+/* server_signals.c */
+
+/** Keep the signals that are watched pending, or let them come. The loop is made late, and one that comes before must not be lost. */
+void server_hold_signals(bool hold);
+
+void server_watch_signals(struct server *s);
+
+/* server_notify.c: without a service manager all of this does nothing */
+
+/** Read the environment and begin to tell; the loop must be there. */
+void server_notify_start(struct server *s);
+
+/** All workers are ready. */
+void server_notify_ready(struct server *s);
+
+/** A reload begins, has ended; problem: why it failed, or NULL. */
+void server_notify_reloading(struct server *s);
+void server_notify_reloaded(struct server *s, const char *problem);
+
+/** Told anew at every tick. */
+void server_notify_stopping(struct server *s);
 
 /** One ERROR line with the reason. */
 void server_log_failure(const char *message, const char *error);

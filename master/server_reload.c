@@ -283,16 +283,18 @@ static bool reload_once(struct server *s)
 
     r->why = STRBUF_OF(r->text);
     log_text(LOG_INFO, "reloading the configuration");
-    if (read_config(r) != 0) {
-        server_log_failure("not reloaded: the old configuration stays in force", r->text);
-    } else if (must_wait(r)) {
+    server_notify_reloading(s);
+    int rc = read_config(r);
+    if (rc == 0 && must_wait(r)) {
         log_text(LOG_INFO, "the reload waits for a removed listener to be closed");
         is_done = false;
-    } else if (make_ready(r) == 0) {
+    } else if (rc == 0 && make_ready(r) == 0) {
         switch_over(r);
         log_text(LOG_INFO, "configuration reloaded");
+        server_notify_reloaded(s, NULL);
     } else {
         server_log_failure("not reloaded: the old configuration stays in force", r->text);
+        server_notify_reloaded(s, r->text);
     }
     reload_fini(r);
     return is_done;
@@ -340,5 +342,8 @@ void server_note_listener_closed(struct server *s)
 
 void server_end_reload(struct server *s)
 {
+    if (reload_gate_wait_ms(&s->reload_gate, 0) != RELOAD_GATE_CLOSED || s->is_reload_waiting)
+        log_text(LOG_WARN, "not reloading: the server is stopping");
+    s->is_reload_waiting = false;
     ev_timer_stop(s->loop, &s->reload_timer);
 }

@@ -166,6 +166,15 @@ unsigned supervisor_worker_count(const struct supervisor *sup)
     return sup->pending_count != 0 ? sup->pending_count : sup->worker_count;
 }
 
+bool supervisor_is_answering(const struct supervisor *sup)
+{
+    for (unsigned i = 0; i < sup->worker_count; i++) {
+        if (sup->slots[i].mute_looks >= SLOT_MUTE_LOOKS)
+            return false;
+    }
+    return true;
+}
+
 pid_t supervisor_worker_pid(const struct supervisor *sup, unsigned slot, const char **state_out)
 {
     CHECK(slot < SHM_WORKERS_MAX);

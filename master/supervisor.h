@@ -164,6 +164,12 @@ void supervisor_stop_now(struct supervisor *sup);
 /** Workers wanted; slots at and behind this number may still relay old connections. */
 unsigned supervisor_worker_count(const struct supervisor *sup);
 
+/**
+ * Does every worker wanted answer? One that is being replaced counts as answering for 15 s: time enough to be found silent, killed,
+ * and for a successor to come up.
+ */
+bool supervisor_is_answering(const struct supervisor *sup);
+
 /** The worker in a slot: its pid, 0 if there is none; *state_out (may be NULL) gets its state's word, static. */
 pid_t supervisor_worker_pid(const struct supervisor *sup, unsigned slot, const char **state_out);
 

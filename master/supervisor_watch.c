@@ -331,10 +331,14 @@ static void on_look(struct ev_loop *loop, struct ev_timer *w, int revents)
     for (unsigned i = 0; i < SHM_WORKERS_MAX; i++) {
         struct worker_slot *slot = &sup->slots[i];
 
+        /* Memory of slots that were never used is not touched: reading would allocate it. */
+        if (!worker_slot_has_process(slot) && i >= sup->worker_count)
+            continue;
+        uint64_t heartbeat = atomic_load_explicit(&slot_stats(slot)->heartbeat, memory_order_relaxed);
+        worker_slot_listen(slot, i < sup->worker_count, heartbeat);
         if (!worker_slot_has_process(slot))
             continue;
-        const char *reason =
-            worker_slot_look(slot, atomic_load_explicit(&slot_stats(slot)->heartbeat, memory_order_relaxed));
+        const char *reason = worker_slot_look(slot, heartbeat);
         if (reason != NULL)
             worker_slot_kill(slot, reason);
         slot_dismiss(sup, slot);
