@@ -225,6 +225,9 @@ static int adopt_one(int inherited_fd)
 {
     int flags = fcntl(inherited_fd, F_GETFL);
 
+    /* A predecessor that was about to end may have left listen_sockets_refuse_new() in force. ENOENT: it has not. */
+    if (set_int(inherited_fd, SOL_SOCKET, SO_DETACH_FILTER, 0) != 0 && errno != ENOENT)
+        return -1;
     if (flags < 0 || fcntl(inherited_fd, F_SETFL, flags | O_NONBLOCK) != 0 || set_inherited_options(inherited_fd) != 0)
         return -1;
     return fcntl(inherited_fd, F_DUPFD_CLOEXEC, 3);
@@ -282,6 +285,24 @@ int listen_sockets_balance(int fd, unsigned count)
         return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program) == 0 ? 0 : ERR_SYSTEM;
     /* ENOENT: no program was attached. */
     return set_int(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0) == 0 || errno == ENOENT ? 0 : ERR_SYSTEM;
+}
+
+/*
+ * A socket's filter sees a packet from its TCP header on (tcp_v4_rcv(), tcp_v6_rcv()), also one for a handshake that is under way.
+ * The 14th byte holds the flags; a SYN without ACK begins a handshake.
+ */
+int listen_sockets_refuse_new(int fd)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TH_SYN | TH_ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TH_SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
+
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0 ? 0 : ERR_SYSTEM;
 }
 
 void listen_sockets_close(int *fds, unsigned count)

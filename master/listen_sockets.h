@@ -69,6 +69,15 @@ int listen_sockets_describe(int fd, struct listen_addr *addr_out, bool *has_reus
  */
 int listen_sockets_balance(int fd, unsigned count) MUST_CHECK;
 
+/**
+ * Let no handshake begin at this socket any more, while those under way complete and can be accepted: SYNs are dropped, so that their
+ * senders repeat them a second later and then find who listens there next, or nobody. Not for a socket that somebody else goes on
+ * using. Accepted connections inherit the rule, which means nothing to them.
+ *
+ * @return 0; ERR_SYSTEM with errno
+ */
+int listen_sockets_refuse_new(int fd) MUST_CHECK;
+
 /** Close those that are not -1, and set them to -1. */
 void listen_sockets_close(int *fds, unsigned count);
 

@@ -238,6 +238,7 @@ static void on_listener_removed(void *context, unsigned id)
 
     CHECK_MAGIC(s, SERVER_MAGIC);
     state_listener_gone(s->state, (uint16_t)id);
+    server_note_listener_closed(s);
 }
 
 /** What workers are executed from, as it is now: an upgrade may replace the file. The first to find out that there is no /proc. */
@@ -305,6 +306,7 @@ static void start_workers_when_settled(struct server *s)
         s->exit_status = fail_logged("cannot start the workers", text);
         ev_break(s->loop, EVBREAK_ALL);
     }
+    server_continue_reload(s);
 }
 
 static void on_housekeeping(EV_P_ ev_timer *timer, int revents)
@@ -320,7 +322,6 @@ static void on_housekeeping(EV_P_ ev_timer *timer, int revents)
 
 static void start_watchers(struct server *s)
 {
-    server_watch_signals(s);
     ev_timer_init(&s->housekeeping, on_housekeeping, 0., HOUSEKEEPING_S);
     s->housekeeping.data = s;
     ev_timer_start(s->loop, &s->housekeeping);
@@ -355,6 +356,8 @@ static int start(struct server *s)
     s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (s->loop == NULL)
         return fail_logged("cannot make the event loop", strerror(errno));
+    server_watch_signals(s); /* answered when the loop runs; until then none ends us halfway */
+    server_hold_signals(false);
     server_notify_start(s);
     /* The database is seeded last: a start that fails, for a port in use, leaves the file's routes to be seeded by the next. */
     if ((status = open_binary(s)) != CLI_DONE || (status = open_state(s)) != CLI_DONE ||
@@ -400,6 +403,8 @@ int server_run(const char *config_path)
     struct server server = {
         .magic = SERVER_MAGIC, .config_path = config_path, .binary_fd = -1, .inherited = {.upgrade_fd = -1}};
     struct server *s = &server;
+
+    server_hold_signals(true);
     int status = start(s);
 
     if (status == CLI_DONE) {

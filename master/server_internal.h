@@ -9,6 +9,7 @@
 #include "fd_store.h"
 #include "inherited_sockets.h"
 #include "notify.h"
+#include "reload_gate.h"
 #include "stats_segment.h"
 #include "strbuf.h"
 
@@ -67,6 +68,9 @@ struct server {
     struct server_admin admin;
     ev_signal on_term, on_int, on_hup;
     ev_timer housekeeping;
+    struct reload_gate reload_gate;
+    ev_timer reload_timer;       /* opens the gate */
+    bool is_reload_waiting;      /* for a removed listener to be closed */
     uint64_t settle_deadline_ms; /* until then workers wait for the names of backends */
     bool is_started;             /* workers were started */
     bool is_stopping;
@@ -75,10 +79,19 @@ struct server {
 #define SERVER_MAGIC 0x53525652u
 
 /**
- * SIGHUP: read the configuration again. Everything is read, checked and made ready first; with any error the old one stays in force,
- * untouched, and the log says what is wrong.
+ * SIGHUP: read the configuration again, now or soon (reload_gate.h; not before the workers were started). Everything is read, checked
+ * and made ready first; with any error the old one stays in force, untouched, and the log says what is wrong.
  */
-void server_reload(struct server *s);
+void server_ask_reload(struct server *s);
+
+/** The workers were started: a reload that was asked for meanwhile may begin. */
+void server_continue_reload(struct server *s);
+
+/** A removed listener was closed, which a reload may have waited for. */
+void server_note_listener_closed(struct server *s);
+
+/** No reload any more. */
+void server_end_reload(struct server *s);
 
 /** Connections that all workers have open now. */
 uint64_t server_open_connections(const struct server *s);
@@ -101,6 +114,9 @@ int server_add_listeners(struct server *s) MUST_CHECK;
 void server_store_sockets(struct server *s);
 
 /* server_signals.c */
+
+/** Keep the signals that are watched pending, or let them come. The loop is made late, and one that comes before must not be lost. */
+void server_hold_signals(bool hold);
 
 void server_watch_signals(struct server *s);
 

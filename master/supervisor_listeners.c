@@ -181,8 +181,16 @@ void supervisor_send_listeners(struct supervisor *sup, struct worker_slot *slot)
         if (record == NULL || record->fds[slot->index] < 0)
             continue;
         supervisor_send_listener(record, slot);
-        if (record->is_removing)
+        if (record->is_removing && !record->is_closing)
             send_remove(record, slot);
+    }
+}
+
+void supervisor_send_remove(struct supervisor *sup, struct listener_record *record)
+{
+    for (unsigned i = 0; i < SHM_WORKERS_MAX; i++) {
+        if (record->fds[i] >= 0 && worker_slot_is_serving(&sup->slots[i]))
+            send_remove(record, &sup->slots[i]);
     }
 }
 
@@ -191,7 +199,7 @@ void supervisor_send_removes(struct supervisor *sup, struct worker_slot *slot)
     for (unsigned id = 0; id < SHM_LISTENERS_MAX; id++) {
         const struct listener_record *record = sup->listeners[id];
 
-        if (record != NULL && record->fds[slot->index] >= 0 && !record->is_removing)
+        if (record != NULL && record->fds[slot->index] >= 0 && (!record->is_removing || record->is_closing))
             send_remove(record, slot);
     }
 }
@@ -246,7 +254,7 @@ static int record_make(struct supervisor *sup, const struct supervisor_listener 
         strbuf_add(why, "out of memory or descriptors");
         return ERR_NO_MEMORY;
     }
-    rc = record_adopt(record, listener, sup->worker_count, why);
+    rc = record_adopt(record, listener, sup->prepared_count != 0 ? sup->prepared_count : sup->worker_count, why);
     if (rc != 0)
         record_free(record);
     else
@@ -323,6 +331,16 @@ int supervisor_update_listener(struct supervisor *sup, const struct ctl_listener
     return 0;
 }
 
+bool supervisor_is_removing(const struct supervisor *sup, const struct listen_addr *addr)
+{
+    for (unsigned id = 0; id < SHM_LISTENERS_MAX; id++) {
+        const struct listener_record *record = sup->listeners[id];
+        if (record != NULL && record->is_removing && listen_addr_equal(&record->addr, addr))
+            return true;
+    }
+    return false;
+}
+
 int supervisor_remove_listener(struct supervisor *sup, unsigned id)
 {
     struct listener_record *record = id < SHM_LISTENERS_MAX ? sup->listeners[id] : NULL;
@@ -331,12 +349,10 @@ int supervisor_remove_listener(struct supervisor *sup, unsigned id)
         return ERR_NOT_FOUND;
     record->is_removing = true;
     sup->sockets_version++;
-    for (unsigned i = 0; i < SHM_WORKERS_MAX; i++) {
-        if (sup->phase == SUPERVISOR_NEW)
-            listen_sockets_close(&record->fds[i], 1);
-        else if (record->fds[i] >= 0 && worker_slot_is_serving(&sup->slots[i]))
-            send_remove(record, &sup->slots[i]);
-    }
+    if (sup->phase == SUPERVISOR_NEW)
+        listen_sockets_close(record->fds, SHM_WORKERS_MAX);
+    else if (sup->phase == SUPERVISOR_RUNNING)
+        supervisor_close_record(sup, record);
     supervisor_forget_listeners(sup);
     return 0;
 }

@@ -259,6 +259,7 @@ static void supervisor_note_gone(struct supervisor *sup)
             return;
     }
     sup->phase = SUPERVISOR_GONE;
+    supervisor_closing_end(sup);
     supervisor_watch_end(sup);
     if (sup->callbacks.on_all_gone != NULL)
         sup->callbacks.on_all_gone(sup->callbacks.context);
