@@ -33,7 +33,6 @@
 #define LOG_RING_BYTES  (1u << 20) /* one second of the access lines of 5,000 connections */
 #define HOUSEKEEPING_S  0.1
 #define RESOLVE_WAIT_MS 2000 /* names of backends get this long before the first connection is accepted */
-#define ADDRESS_WAIT_MS 1000 /* workers of a master that has just died may still hold the addresses */
 #define LOG_FLUSH_MS    1000
 
 /* ---- errors before there is a log: plain lines, as `check` prints them ---- */
@@ -117,7 +116,7 @@ static int open_state(struct server *s)
     if (rc != 0)
         return fail_logged("cannot make shared memory", rc == ERR_SYSTEM ? strerror(errno) : err_text(rc));
     s->has_stats = true;
-    struct state_options options = {.loop = s->loop, .stats = s->stats.stats, .worker_slots = s->config->workers};
+    struct state_options options = {.loop = s->loop, .stats = s->stats.stats, .worker_slots = server_slots_to_start(s)};
     if (state_open(s->config->database_path, &options, &s->state, &why) != 0)
         return fail_logged("cannot open the database", text);
     return CLI_DONE;
@@ -205,6 +204,7 @@ static void on_all_ready(void *context)
     log_event_end(&e);
     server_admin_ready(s);
     server_notify_ready(s);
+    server_drop_surplus_slots(s);
 }
 
 static void on_all_gone(void *context)
@@ -238,6 +238,7 @@ static void on_listener_removed(void *context, unsigned id)
 
     CHECK_MAGIC(s, SERVER_MAGIC);
     state_listener_gone(s->state, (uint16_t)id);
+    server_note_listener_closed(s);
 }
 
 /** What workers are executed from, as it is now: an upgrade may replace the file. The first to find out that there is no /proc. */
@@ -266,7 +267,7 @@ static int make_supervisor(struct server *s)
         .log_ring_bytes = LOG_RING_BYTES,
         .drop_uid = user.uid,
         .drop_gid = user.gid,
-        .worker_count = s->config->workers,
+        .worker_count = server_slots_to_start(s),
         .settings = ctl_settings_of(s->config),
     };
     struct supervisor_callbacks callbacks = {
@@ -279,32 +280,6 @@ static int make_supervisor(struct server *s)
     };
     int rc = supervisor_new(s->loop, &options, &callbacks, &s->supervisor);
     return rc == 0 ? CLI_DONE : fail_logged("cannot start workers", err_text(rc));
-}
-
-static int add_listener(struct server *s, const struct config_listener *listener)
-{
-    char text[512];
-    struct strbuf why = STRBUF_OF(text);
-    uint16_t id;
-
-    CHECK(state_assign_id(s->state, &listener->addr, &id) ==
-          0); /* a configuration has no more listeners than there are ids */
-    struct ctl_listener *ctl = ctl_listener_of(listener, id);
-    if (ctl == NULL)
-        return fail_logged("cannot add a listener", err_text(ERR_NO_MEMORY));
-    struct supervisor_listener spec = {.name = listener->name, .ctl = ctl, .addr = listener->addr, .inherited_fd = -1};
-    int rc = supervisor_add_listener(s->supervisor, &spec, ADDRESS_WAIT_MS, &why);
-    free(ctl);
-    return rc == 0 ? CLI_DONE : fail_logged("cannot listen", text);
-}
-
-static int add_listeners(struct server *s)
-{
-    int status = CLI_DONE;
-
-    for (unsigned i = 0; i < s->config->listener_count && status == CLI_DONE; i++)
-        status = add_listener(s, &s->config->listeners[i]);
-    return status;
 }
 
 static int open_admin(struct server *s)
@@ -331,6 +306,7 @@ static void start_workers_when_settled(struct server *s)
         s->exit_status = fail_logged("cannot start the workers", text);
         ev_break(s->loop, EVBREAK_ALL);
     }
+    server_continue_reload(s);
 }
 
 static void on_housekeeping(EV_P_ ev_timer *timer, int revents)
@@ -346,7 +322,6 @@ static void on_housekeeping(EV_P_ ev_timer *timer, int revents)
 
 static void start_watchers(struct server *s)
 {
-    server_watch_signals(s);
     ev_timer_init(&s->housekeeping, on_housekeeping, 0., HOUSEKEEPING_S);
     s->housekeeping.data = s;
     ev_timer_start(s->loop, &s->housekeeping);
@@ -374,16 +349,20 @@ static int start(struct server *s)
     if ((status = load_config(s)) != CLI_DONE || (status = start_log(s)) != CLI_DONE)
         return status;
     log_start(s);
+    if ((status = server_inherit(s)) != CLI_DONE)
+        return status;
     server_warn_of_unserved(s->config);
     raise_descriptor_limit();
     s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (s->loop == NULL)
         return fail_logged("cannot make the event loop", strerror(errno));
+    server_watch_signals(s); /* answered when the loop runs; until then none ends us halfway */
+    server_hold_signals(false);
     server_notify_start(s);
     /* The database is seeded last: a start that fails, for a port in use, leaves the file's routes to be seeded by the next. */
     if ((status = open_binary(s)) != CLI_DONE || (status = open_state(s)) != CLI_DONE ||
         (status = make_supervisor(s)) != CLI_DONE || (status = load_geoip(s)) != CLI_DONE ||
-        (status = add_listeners(s)) != CLI_DONE || (status = open_admin(s)) != CLI_DONE ||
+        (status = server_add_listeners(s)) != CLI_DONE || (status = open_admin(s)) != CLI_DONE ||
         (status = load_state(s)) != CLI_DONE)
         return status;
     server_admin_serve(s);
@@ -395,6 +374,8 @@ static int start(struct server *s)
 /** Take everything down, as far as it came up. */
 static void fini(struct server *s)
 {
+    inherited_sockets_fini(&s->inherited);
+    fd_store_fini(&s->fd_store);
     server_admin_close(s);
     supervisor_free(&s->supervisor);
     state_close(&s->state);
@@ -419,8 +400,11 @@ static void fini(struct server *s)
 
 int server_run(const char *config_path)
 {
-    struct server server = {.magic = SERVER_MAGIC, .config_path = config_path, .binary_fd = -1};
+    struct server server = {
+        .magic = SERVER_MAGIC, .config_path = config_path, .binary_fd = -1, .inherited = {.upgrade_fd = -1}};
     struct server *s = &server;
+
+    server_hold_signals(true);
     int status = start(s);
 
     if (status == CLI_DONE) {

@@ -6,7 +6,10 @@
 #include <stdint.h>
 
 #include "check.h"
+#include "fd_store.h"
+#include "inherited_sockets.h"
 #include "notify.h"
+#include "reload_gate.h"
 #include "stats_segment.h"
 #include "strbuf.h"
 
@@ -58,9 +61,16 @@ struct server {
     int binary_fd;
     struct supervisor *supervisor;
     struct server_notify notify;
+    struct inherited_sockets inherited; /* until the listeners have taken them */
+    struct fd_store fd_store;           /* what the service manager keeps of our sockets */
+    unsigned stored_version;            /* of supervisor_sockets_version(), if is_stored */
+    bool is_stored;
     struct server_admin admin;
     ev_signal on_term, on_int, on_hup;
     ev_timer housekeeping;
+    struct reload_gate reload_gate;
+    ev_timer reload_timer;       /* opens the gate */
+    bool is_reload_waiting;      /* for a removed listener to be closed */
     uint64_t settle_deadline_ms; /* until then workers wait for the names of backends */
     bool is_started;             /* workers were started */
     bool is_stopping;
@@ -69,15 +79,44 @@ struct server {
 #define SERVER_MAGIC 0x53525652u
 
 /**
- * SIGHUP: read the configuration again. Everything is read, checked and made ready first; with any error the old one stays in force,
- * untouched, and the log says what is wrong.
+ * SIGHUP: read the configuration again, now or soon (reload_gate.h; not before the workers were started). Everything is read, checked
+ * and made ready first; with any error the old one stays in force, untouched, and the log says what is wrong.
  */
-void server_reload(struct server *s);
+void server_ask_reload(struct server *s);
+
+/** The workers were started: a reload that was asked for meanwhile may begin. */
+void server_continue_reload(struct server *s);
+
+/** A removed listener was closed, which a reload may have waited for. */
+void server_note_listener_closed(struct server *s);
+
+/** No reload any more. */
+void server_end_reload(struct server *s);
 
 /** Connections that all workers have open now. */
 uint64_t server_open_connections(const struct server *s);
 
+/* server_sockets.c; functions of type int return an exit status */
+
+/** Take the sockets that were passed to this process. */
+int server_inherit(struct server *s) MUST_CHECK;
+
+/** Workers to begin with: at least those of the configuration, and one for each socket of ours that was passed. */
+unsigned server_slots_to_start(const struct server *s);
+
+/** Back to the configuration's workers, when those that we began with are ready: what waits in surplus sockets is served first. */
+void server_drop_surplus_slots(struct server *s);
+
+/** The listeners of the configuration, with the sockets that were passed where they fit; the others are closed. */
+int server_add_listeners(struct server *s) MUST_CHECK;
+
+/** Give the service manager copies of the sockets that are new, and have it drop those that are not wanted any more. */
+void server_store_sockets(struct server *s);
+
 /* server_signals.c */
+
+/** Keep the signals that are watched pending, or let them come. The loop is made late, and one that comes before must not be lost. */
+void server_hold_signals(bool hold);
 
 void server_watch_signals(struct server *s);
 

@@ -34,7 +34,9 @@ static void on_stop_signal(EV_P_ ev_signal *signal_watcher, int revents)
     else if (s->is_stopping)
         supervisor_stop_now(s->supervisor);
     else
-        supervisor_drain(s->supervisor);
+        supervisor_close(s->supervisor);
+    if (!s->is_stopping)
+        server_end_reload(s);
     s->is_stopping = true;
     server_notify_stopping(s);
 }
@@ -49,7 +51,7 @@ static void on_reload_signal(EV_P_ ev_signal *signal_watcher, int revents)
     if (s->is_stopping)
         log_text(LOG_WARN, "not reloading: the server is stopping");
     else
-        server_reload(s);
+        server_ask_reload(s);
 }
 
 static void watch_signal(struct server *s, ev_signal *watcher, void (*callback)(EV_P_ ev_signal *, int), int signum)
@@ -57,6 +59,17 @@ static void watch_signal(struct server *s, ev_signal *watcher, void (*callback)(
     ev_signal_init(watcher, callback, signum);
     watcher->data = s;
     ev_signal_start(s->loop, watcher);
+}
+
+void server_hold_signals(bool hold)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
 }
 
 void server_watch_signals(struct server *s)
