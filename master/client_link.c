@@ -145,7 +145,7 @@ int client_link_exchange(struct client_link *link, struct bytes *unsent, uint8_t
             *received_out = (size_t)got;
             return 0;
         }
-        if (got == ADMIN_TLS_FAILED || (sent == ADMIN_TLS_FAILED && got == 0))
+        if (got == ADMIN_TLS_FAILED)
             return link_failed(link, why);
         if (got == 0)
             return ERR_CLOSED;

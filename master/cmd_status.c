@@ -81,7 +81,7 @@ static char *make_page(struct status_job *job, bool *is_answer_out)
 
     if (to == NULL)
         return NULL;
-    int rc = get_status(job, to, &why);
+    int rc = job->client.grpc != NULL ? get_status(job, to, &why) : ERR_CLOSED;
     if (rc < 0) { /* a server that was restarted, or handed over: its successor answers on a new connection */
         strbuf_reset(&why);
         rc = admin_client_connect(&job->client, &why);

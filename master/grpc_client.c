@@ -53,7 +53,8 @@ struct grpc_client {
     struct bytes unsent;  /* of nghttp2's, valid until it is asked again */
     struct grow_buf body; /* all data of the answer */
     struct call call;
-    bool is_going_away;
+    bool is_going_away; /* the server has said GOAWAY */
+    bool is_broken;     /* nghttp2 gives up: what came is no HTTP/2 */
     uint8_t in[READ_BYTES];
 };
 
@@ -147,6 +148,18 @@ static int on_stream_close(nghttp2_session *session, int32_t stream, uint32_t er
         client->call.is_over = true;
         client->call.reset = error;
     }
+    return 0;
+}
+
+/** nghttp2 says GOAWAY only when it cannot go on. */
+static int before_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
+{
+    struct grpc_client *client = user_data;
+
+    (void)session;
+    CHECK_MAGIC(client, GRPC_CLIENT_MAGIC);
+    if (frame->hd.type == NGHTTP2_GOAWAY)
+        client->is_broken = true;
     return 0;
 }
 
@@ -259,13 +272,16 @@ static int fill_unsent(struct grpc_client *client)
     return 0;
 }
 
-/** nghttp2 wants nothing more: the server has said GOAWAY, or what it says is no HTTP/2. */
+static int server_goes(struct strbuf *why)
+{
+    strbuf_add(why, "the server is going down or being replaced; try again");
+    return ERR_CLOSED;
+}
+
 static int session_ended(const struct grpc_client *client, struct strbuf *why)
 {
-    if (client->is_going_away) {
-        strbuf_add(why, "the server is going down or being replaced; try again");
-        return ERR_CLOSED;
-    }
+    if (client->is_going_away && !client->is_broken)
+        return server_goes(why);
     strbuf_add(why, "what answers does not speak HTTP/2; is this the address of the admin API?");
     return ERR_PROTOCOL;
 }
@@ -291,19 +307,26 @@ static int step(struct grpc_client *client, uint64_t deadline_ms, struct strbuf 
         strbuf_add(why, err_text(rc));
         return rc;
     }
-    if (client->unsent.len == 0 && nghttp2_session_want_read(client->session) == 0)
+    if (client->is_broken || (client->unsent.len == 0 && nghttp2_session_want_read(client->session) == 0))
         return session_ended(client, why);
     rc = client_link_exchange(client->link, &client->unsent, client->in, sizeof client->in, &len, deadline_ms, why);
+    if (rc == ERR_CLOSED && client->is_going_away) {
+        strbuf_reset(why);
+        return server_goes(why);
+    }
     if (rc == ERR_CLOSED && why->len == 0)
-        strbuf_add(why, client->is_going_away ? "the server is going down or being replaced; try again"
-                                              : "the server closed the connection");
+        strbuf_add(why, "the server closed the connection");
     return rc == 0 && len > 0 ? feed(client, len, why) : rc;
 }
 
 /* ---- the end of a call ---- */
 
-static int judge_reset(const struct call *call, struct strbuf *why)
+static int judge_reset(const struct grpc_client *client, struct strbuf *why)
 {
+    const struct call *call = &client->call;
+
+    if (client->is_going_away)
+        return server_goes(why);
     if (call->reset == NGHTTP2_REFUSED_STREAM) {
         strbuf_add(why, "the server takes no more calls on this connection; try again");
         return ERR_CLOSED;
@@ -336,7 +359,7 @@ static int judge(struct grpc_client *client, struct grpc_reply *reply, struct st
     const struct call *call = &client->call;
 
     if (!call->has_status && call->reset != NGHTTP2_NO_ERROR)
-        return judge_reset(call, why);
+        return judge_reset(client, why);
     if (!call->has_status) {
         strbuf_addf(why, "what answers is no gRPC server (HTTP status %d); is this the address of the admin API?",
                     call->http_status);
@@ -383,6 +406,7 @@ static int make_session(struct grpc_client *client)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+    nghttp2_session_callbacks_set_before_frame_send_callback(callbacks, before_frame_send);
     int rc = nghttp2_session_client_new(&client->session, callbacks, client);
     nghttp2_session_callbacks_del(callbacks);
     if (rc != 0 ||

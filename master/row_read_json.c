@@ -42,10 +42,10 @@ static bool take_value(struct reading *r, const struct row_column *column, struc
     if (!column->is_flag && token == JSON_STRING && keep(r, r->in.text, &text))
         return row_column_set(column, text, fields);
     row_list_problem(r->list, r->in.line, "%s: %s", column->name,
-                     r->in.problem != NULL  ? r->in.problem
-                     : token == JSON_STRING ? "the object is too long"
-                     : column->is_flag      ? "expected true or false"
-                                            : "expected a string");
+                     r->in.problem != NULL                      ? r->in.problem
+                     : token == JSON_STRING && !column->is_flag ? "the object is too long"
+                     : column->is_flag                          ? "expected true or false"
+                                                                : "expected a string");
     return false;
 }
 
