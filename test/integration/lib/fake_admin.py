@@ -166,10 +166,10 @@ class FakeAdmin:
             what = change.WhichOneof("change")
             body = getattr(change, what)
             if "route" in what and body.listener_addr not in routes:
-                raise Refusal(grpc.StatusCode.NOT_FOUND, f"changes[{i}].{what}: no listener {body.listener_addr}")
+                raise Refusal(grpc.StatusCode.NOT_FOUND, f"changes[{i}].{what}.listener_addr: no listener {body.listener_addr}")
             counter = getattr(self, f"_{what}")(routes, rules, body)
             if counter == "unchanged" and not change.allow_unchanged:
-                raise Refusal(grpc.StatusCode.NOT_FOUND, f"changes[{i}].{what}: nothing to do")
+                raise Refusal(grpc.StatusCode.NOT_FOUND, f"changes[{i}].{what}.hostname: nothing to do")
             setattr(done, counter, getattr(done, counter) + 1)
         if not validate_only:
             self.routes, self.rules = routes, rules
