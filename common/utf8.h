@@ -2,6 +2,7 @@
 #define UTF8_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "bytes.h"
 
@@ -16,5 +17,8 @@ size_t utf8_char_len(struct bytes text);
  * control characters (U+0000 to U+001F, U+007F)? Pure.
  */
 bool utf8_is_printable(struct bytes text);
+
+/** How many bytes from the front are UTF-8, control characters too; text.len: all. A character cut at the end does not count. Pure. */
+size_t utf8_valid_prefix(struct bytes text);
 
 #endif

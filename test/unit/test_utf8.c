@@ -75,12 +75,32 @@ static void test_every_cut_and_every_wrong_continuation_is_seen(void **state)
     }
 }
 
+static void test_the_valid_prefix_ends_before_what_is_no_character(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t prefix;
+    } rows[] = {
+        {"", 0},          {"abc", 3},      {"\t\x7f\x01", 3},    {"j\xc3\xb6rg", 5},       {"j\xf6rg", 1},
+        {"ab\xc3", 2},    {"\xe2\x82", 0}, {"a\xed\xa0\x80", 1}, {"a\xf0\x9f\x98\x80", 5}, {"a\xf4\x90\x80\x80", 1},
+        {"a\xc0\x80", 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (utf8_valid_prefix(bytes_of_str(rows[i].text)) != rows[i].prefix)
+            fail_msg("row %zu", i);
+    }
+    assert_int_equal(utf8_valid_prefix(bytes_of("a\0b", 3)), 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_a_nul_is_not_printable),
         cmocka_unit_test(test_every_cut_and_every_wrong_continuation_is_seen),
+        cmocka_unit_test(test_the_valid_prefix_ends_before_what_is_no_character),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
