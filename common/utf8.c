@@ -54,7 +54,7 @@ size_t utf8_valid_prefix(struct bytes text)
     size_t at = 0;
 
     while (at < text.len) {
-        size_t len = text.ptr[at] < 0x80 ? 1 : char_len(bytes_of(text.ptr + at, text.len - at));
+        size_t len = text.ptr[at] < 0x80 ? 1 : utf8_char_len(bytes_of(text.ptr + at, text.len - at));
         if (len == 0)
             break;
         at += len;

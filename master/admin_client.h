@@ -12,7 +12,7 @@
 /* Calls of mc_proxy.v1.ProxyAdminService, for the client commands. */
 
 /** protobuf-c has no const in its types, and leaves what it packs alone. */
-static inline char *admin_text(const char *text)
+static inline char *admin_client_text(const char *text)
 {
     union {
         const char *in;

@@ -34,8 +34,8 @@ static void pack(struct change_stream *s, McProxy__V1__Change *change)
 
 static void fill_route(const struct row *row, McProxy__V1__Route *out)
 {
-    out->hostname = admin_text(row->hostname);
-    out->backend = admin_text(row->backend);
+    out->hostname = admin_client_text(row->hostname);
+    out->backend = admin_client_text(row->backend);
     out->send_proxy_protocol = row->send_proxy_protocol;
 }
 
@@ -48,13 +48,13 @@ static void pack_route(struct change_stream *s, const struct row *row, bool is_r
 
     change.allow_unchanged = true;
     if (is_removal) {
-        removal.listener_addr = admin_text(row->listener);
-        removal.hostname = admin_text(row->hostname);
+        removal.listener_addr = admin_client_text(row->listener);
+        removal.hostname = admin_client_text(row->hostname);
         change.change_case = MC_PROXY__V1__CHANGE__CHANGE_REMOVE_ROUTE;
         change.remove_route = &removal;
     } else {
         fill_route(row, &route);
-        put.listener_addr = admin_text(row->listener);
+        put.listener_addr = admin_client_text(row->listener);
         put.route = &route;
         change.change_case = MC_PROXY__V1__CHANGE__CHANGE_PUT_ROUTE;
         change.put_route = &put;
@@ -75,7 +75,7 @@ static void pack_rule(struct change_stream *s, const struct row *row, bool is_re
     McProxy__V1__FirewallRule rule = MC_PROXY__V1__FIREWALL_RULE__INIT;
 
     rule.type = types[row->rule_kind];
-    rule.value = admin_text(row->value);
+    rule.value = admin_client_text(row->value);
     change.allow_unchanged = true;
     if (is_removal) {
         removal.rule = &rule;

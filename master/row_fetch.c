@@ -57,7 +57,7 @@ static int fetch_routes_of(struct admin_client *client, const char *listener, st
     bool goes_on = true;
     int status = CLI_DONE;
 
-    request.listener_addr = admin_text(listener);
+    request.listener_addr = admin_client_text(listener);
     request.page_size = PAGE_ROWS;
     while (goes_on) {
         ProtobufCMessage *response;

@@ -1,5 +1,6 @@
 """The client commands against another implementation of gRPC: what they ask, print, and say when something is wrong."""
 
+import fcntl
 import json
 import os
 import pty
@@ -8,7 +9,6 @@ import socket
 import struct
 import subprocess
 import termios
-import fcntl
 import threading
 
 import grpc
@@ -20,7 +20,6 @@ from lib.fake_admin import FakeAdmin
 from lib.waiting import wait_until
 
 fake_admin.quiet_grpc()
-Type = fake_admin.admin.FirewallRuleType
 
 
 @pytest.fixture
@@ -71,8 +70,8 @@ LISTENER    NAME   ROUTES  ACTIVE  TOTAL  MAX  PROXY PROTOCOL
 :443        https       2      56   1234    -  off
 [::1]:8443  https       0      56   1234    -  off
 
-WORKER   PID  STATE  ACTIVE  TOTAL
-     0  4242  ready      56   1234
+WORKER   PID  STATE    ACTIVE  TOTAL
+     0  4242  running      56   1234
 """
 
 
@@ -85,7 +84,7 @@ def test_status_is_json_for_programs(run, fake):
     assert status["listeners"][0] == {
         "addr": ":443", "name": "https", "route_count": 2, "active_connections": 56, "total_connections": 1234,
         "max_connections": 9, "proxy_protocol": "off"}
-    assert status["workers"] == [{"slot": 0, "pid": 4242, "state": "ready", "active_connections": 56, "total_connections": 1234}]
+    assert status["workers"] == [{"slot": 0, "pid": 4242, "state": "running", "active_connections": 56, "total_connections": 1234}]
 
 
 def test_a_server_that_goes_down_is_shown_so(run, fake):

@@ -1,13 +1,14 @@
 """routes and firewall, import and export: all or nothing, round trips, and errors that name file and line."""
 
 import json
+import subprocess
 import time
 
 import grpc
 import pytest
 
 from lib import fake_admin
-from lib.daemon import is_sanitized, run_command
+from lib.daemon import BINARY, environment, is_sanitized, run_command
 from lib.fake_admin import FakeAdmin, MESSAGE_LIMIT
 
 fake_admin.quiet_grpc()
@@ -37,8 +38,6 @@ def run(fake):
         return done.stderr if fails else done.stdout
 
     def with_input(text, *args):
-        import subprocess
-        from lib.daemon import BINARY, environment
         return subprocess.run([BINARY, *args, "--addr", fake.address], input=text, env=environment(), text=True,
                               capture_output=True, check=False, timeout=60)
 

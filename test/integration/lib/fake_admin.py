@@ -6,10 +6,15 @@ import time
 
 import grpc
 
-from lib import protos
+from lib.admin import ADMIN, message, pool
 
-admin = protos.load("mc_proxy.v1.admin")
-_SERVICE = "mc_proxy.v1.ProxyAdminService"
+
+class admin:
+    """The messages of admin.proto by their names."""
+
+
+for _name in pool().FindFileByName("mc_proxy/v1/admin.proto").message_types_by_name:
+    setattr(admin, _name, message(f"mc_proxy.v1.{_name}"))
 _TYPES = {1: "ip", 2: "cidr", 3: "country"}
 MESSAGE_LIMIT = 4 << 20
 
@@ -54,14 +59,14 @@ class FakeAdmin:
 
     def _handlers(self):
         table = {}
-        for method in admin.DESCRIPTOR.services_by_name["ProxyAdminService"].methods:
+        for method in pool().FindServiceByName(ADMIN).methods:
             request, response = (getattr(admin, t.name) for t in (method.input_type, method.output_type))
             make = (grpc.stream_unary_rpc_method_handler if method.name == "ApplyChanges"
                     else grpc.unary_unary_rpc_method_handler)
             table[method.name] = make(self._run(method.name),
                                       request_deserializer=self._reader(request),
                                       response_serializer=response.SerializeToString)
-        return grpc.method_handlers_generic_handler(_SERVICE, table)
+        return grpc.method_handlers_generic_handler(ADMIN, table)
 
     def _reader(self, request):
         def read(data):
@@ -138,7 +143,7 @@ class FakeAdmin:
         status = admin.GetStatusResponse(
             version="9.8.7", total_connections=1234, active_connections=56, generation=3, firewall_rules=len(self.rules),
             uptime_seconds=93784,
-            workers=[admin.WorkerStatus(pid=4242, active_connections=56, total_connections=1234, slot=0, state="ready")])
+            workers=[admin.WorkerStatus(pid=4242, active_connections=56, total_connections=1234, slot=0, state="running")])
         status.started_at.FromJsonString("2026-11-22T18:00:00.125Z")
         for addr in self.listeners:
             status.listeners.add(addr=addr, route_count=len(self.routes[addr]), active_connections=56, name="https",
