@@ -15,6 +15,7 @@ enum cli_exit {
 };
 
 /** An option of a subcommand. */
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): its order is that of the tables, and there are a dozen of them */
 struct cli_option {
     const char *name;     /* without "--"; NULL ends a table */
     char letter;          /* '\0': none */
@@ -38,9 +39,9 @@ struct cli_verb {
 
 struct cli_command {
     const char *name;
-    const char *arguments; /* for the usage line: "list|add|remove ..."; "" for none */
-    const char *summary;   /* one line, for the list of commands */
-    const char *details;   /* for --help, behind the options; NULL: nothing more to say */
+    const char *arguments;        /* for the usage line: "list|add|remove ..."; "" for none */
+    const char *summary;          /* one line, for the list of commands */
+    const char *details;          /* for --help, behind the options; NULL: nothing more to say */
     const struct cli_verb *verbs; /* NULL: it has none */
     /** argv[0] is the command's name; returns the exit status. */
     int (*run)(const struct cli_command *command, int argc, char **argv);

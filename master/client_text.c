@@ -51,19 +51,21 @@ static int hex_value(uint8_t c)
 /** One byte of the decoded text; returns how many encoded ones it took. */
 static size_t decode_byte(struct bytes in, uint8_t *out)
 {
-    if (in.len >= 3 && in.ptr[0] == '%' && hex_value(in.ptr[1]) >= 0 && hex_value(in.ptr[2]) >= 0) {
-        *out = (uint8_t)(hex_value(in.ptr[1]) << 4 | hex_value(in.ptr[2]));
-        return 3;
-    }
+    bool is_escape = in.len >= 3 && in.ptr[0] == '%';
+    int high = is_escape ? hex_value(in.ptr[1]) : -1, low = is_escape ? hex_value(in.ptr[2]) : -1;
+
     *out = in.ptr[0];
-    return 1;
+    if (high < 0 || low < 0)
+        return 1;
+    *out = (uint8_t)(high << 4 | low);
+    return 3;
 }
 
 void client_text_decode_message(struct bytes in, struct strbuf *out)
 {
     while (in.len > 0) {
         uint8_t character[4]; /* decoded ahead: UTF-8 is looked at only after percent-decoding */
-        size_t ends[4];       /* where in `in` each of them ends */
+        size_t ends[4] = {0}; /* where in `in` each of them ends */
         size_t count = 0, at = 0;
         while (count < 4 && at < in.len) {
             at += decode_byte(bytes_of(in.ptr + at, in.len - at), &character[count]);

@@ -9,7 +9,7 @@
 #include "json_out.h"
 #include "text_table.h"
 
-#define MINUTE 60
+#define MINUTE UINT64_C(60)
 #define HOUR   (60 * MINUTE)
 #define DAY    (24 * HOUR)
 

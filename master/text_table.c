@@ -41,7 +41,8 @@ void text_table_add(struct text_table *table, const char *text)
     if (width > table->widths[table->at])
         table->widths[table->at] = width;
     grow_buf_add(&table->cells, bytes_of(data, cell.len + 1));
-    table->at = (table->at + 1) % table->column_count;
+    if (++table->at == table->column_count)
+        table->at = 0;
 }
 
 void text_table_add_number(struct text_table *table, uint64_t number)
@@ -79,7 +80,8 @@ int text_table_print(const struct text_table *table, FILE *to)
         const char *text = (const char *)cells.ptr + at;
         print_cell(table, column, text, to);
         at += strlen(text) + 1;
-        column = (column + 1) % table->column_count;
+        if (++column == table->column_count)
+            column = 0;
     }
     return 0;
 }
