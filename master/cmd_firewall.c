@@ -80,12 +80,15 @@ static bool find_type(const char *word, McProxy__V1__FirewallRuleType *out)
 static int change_rule(const struct row_job *job, char **arguments, const char *method, const char *done)
 {
     struct admin_client client;
-    McProxy__V1__AddFirewallRuleRequest add = MC_PROXY__V1__ADD_FIREWALL_RULE_REQUEST__INIT;
-    McProxy__V1__RemoveFirewallRuleRequest removal = MC_PROXY__V1__REMOVE_FIREWALL_RULE_REQUEST__INIT;
-    McProxy__V1__FirewallRule rule = MC_PROXY__V1__FIREWALL_RULE__INIT;
+    McProxy__V1__AddFirewallRuleRequest add;
+    McProxy__V1__RemoveFirewallRuleRequest removal;
+    McProxy__V1__FirewallRule rule;
     bool is_removal = strcmp(done, "removed") == 0;
     ProtobufCMessage *response;
 
+    mc_proxy__v1__add_firewall_rule_request__init(&add);
+    mc_proxy__v1__remove_firewall_rule_request__init(&removal);
+    mc_proxy__v1__firewall_rule__init(&rule);
     if (!find_type(arguments[0], &rule.type))
         return cli_usage_error(job->command, "there is no type %s: expected ip, cidr or country", arguments[0]);
     rule.value = arguments[1];

@@ -34,11 +34,12 @@ static int print_listeners(const struct listeners_job *job, const McProxy__V1__G
 static int list_listeners(void *context, char **arguments, int count)
 {
     const struct listeners_job *job = context;
-    const McProxy__V1__GetStatusRequest request = MC_PROXY__V1__GET_STATUS_REQUEST__INIT;
+    McProxy__V1__GetStatusRequest request;
     struct admin_client client;
     ProtobufCMessage *response;
     int status = admin_client_open(&client, job->command, &job->connection, LISTENERS_TIMEOUT_MS);
 
+    mc_proxy__v1__get_status_request__init(&request);
     (void)arguments;
     (void)count;
     if (status == CLI_DONE)
@@ -75,10 +76,11 @@ static void print_limit(const struct listeners_job *job, const char *addr, uint3
 static int set_max_connections(void *context, char **arguments, int count)
 {
     const struct listeners_job *job = context;
-    McProxy__V1__SetListenerMaxConnectionsRequest request = MC_PROXY__V1__SET_LISTENER_MAX_CONNECTIONS_REQUEST__INIT;
+    McProxy__V1__SetListenerMaxConnectionsRequest request;
     struct admin_client client;
     ProtobufCMessage *response;
 
+    mc_proxy__v1__set_listener_max_connections_request__init(&request);
     (void)count;
     request.listener_addr = arguments[0];
     if (!parse_limit(arguments[1], &request.max_connections))

@@ -83,11 +83,13 @@ static int add_route(void *context, char **arguments, int count)
 {
     const struct routes_job *job = context;
     struct admin_client client;
-    McProxy__V1__AddRouteRequest request = MC_PROXY__V1__ADD_ROUTE_REQUEST__INIT;
-    McProxy__V1__Route route = MC_PROXY__V1__ROUTE__INIT;
+    McProxy__V1__AddRouteRequest request;
+    McProxy__V1__Route route;
     ProtobufCMessage *response;
     int status = admin_client_open(&client, job->rows.command, &job->rows.connection, ROUTES_TIMEOUT_MS);
 
+    mc_proxy__v1__add_route_request__init(&request);
+    mc_proxy__v1__route__init(&route);
     (void)count;
     request.listener_addr = arguments[0];
     request.route = &route;
@@ -109,10 +111,11 @@ static int remove_route(void *context, char **arguments, int count)
 {
     const struct routes_job *job = context;
     struct admin_client client;
-    McProxy__V1__RemoveRouteRequest request = MC_PROXY__V1__REMOVE_ROUTE_REQUEST__INIT;
+    McProxy__V1__RemoveRouteRequest request;
     ProtobufCMessage *response;
     int status = admin_client_open(&client, job->rows.command, &job->rows.connection, ROUTES_TIMEOUT_MS);
 
+    mc_proxy__v1__remove_route_request__init(&request);
     (void)count;
     request.listener_addr = arguments[0];
     request.hostname = arguments[1];

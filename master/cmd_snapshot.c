@@ -90,9 +90,10 @@ static int print_path(const struct snapshot_job *job, const char *path)
 
 static int ask_server(struct snapshot_job *job, struct admin_client *client)
 {
-    McProxy__V1__SnapshotRequest request = MC_PROXY__V1__SNAPSHOT_REQUEST__INIT;
+    McProxy__V1__SnapshotRequest request;
     ProtobufCMessage *response;
 
+    mc_proxy__v1__snapshot_request__init(&request);
     request.output_path = job->output;
     request.keep = job->keep;
     int status =

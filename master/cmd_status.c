@@ -37,11 +37,12 @@ static int print_status(const struct status_job *job, const McProxy__V1__GetStat
 /** 0, or a negative or positive result of admin_client_call() with `why`. */
 static int get_status(struct status_job *job, FILE *to, struct strbuf *why)
 {
-    const McProxy__V1__GetStatusRequest request = MC_PROXY__V1__GET_STATUS_REQUEST__INIT;
+    McProxy__V1__GetStatusRequest request;
     ProtobufCMessage *response;
+
+    mc_proxy__v1__get_status_request__init(&request);
     int rc = admin_client_call(&job->client, "GetStatus", &request.base, &mc_proxy__v1__get_status_response__descriptor,
                                &response, why);
-
     if (rc != 0)
         return rc;
     rc = print_status(job, (const McProxy__V1__GetStatusResponse *)response, to);

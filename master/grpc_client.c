@@ -1,5 +1,5 @@
-/* gRPC from the client's side. nghttp2 keeps the HTTP/2 session; here are the loop that feeds it, and what gRPC makes of headers,
- * data and trailers. */
+/* gRPC from the client's side. nghttp2 keeps the HTTP/2 session; here is the loop that feeds it; what gRPC makes of headers
+ * and bytes is grpc_call_client.c's. */
 
 #include "grpc_client.h"
 
@@ -13,34 +13,22 @@
 #include "clock.h"
 #include "err.h"
 #include "grow_buf.h"
+#include "grpc_call_client.h"
 #include "version.h"
 
-#define GRPC_CLIENT_MAGIC   0x47525043u
-#define READ_BYTES          (64u << 10)
-#define WINDOW_BYTES        (16 << 20) /* how far a server may run ahead of us */
-#define ANSWER_MAX_BYTES    (1u << 30) /* a million routes are a tenth of it */
-#define PREFIX_BYTES        5          /* of a message: flag and length */
-#define CONNECT_MAX_MS      10000
-#define DEADLINE_GRACE_MS   500 /* for the server's own word on a deadline */
-#define STATUS_UNKNOWN      2
-#define STATUS_INVALID_TEXT 1000
+#define GRPC_CLIENT_MAGIC 0x47525043u
+#define READ_BYTES        (64u << 10)
+#define WINDOW_BYTES      (16 << 20) /* how far a server may run ahead of us */
+#define ANSWER_MAX_BYTES  (1u << 30) /* a million routes are a tenth of it */
+#define CONNECT_MAX_MS    10000
+#define DEADLINE_GRACE_MS 500 /* for the server's own word on a deadline */
 
 /** The call under way. */
 struct call {
+    struct grpc_call_client grpc;
     int32_t stream;
-    grpc_message_fn next;
-    void *context;
-    uint8_t prefix[PREFIX_BYTES]; /* of the message that is being sent */
-    size_t prefix_left;
-    struct bytes message; /* what of it has not been sent */
-    bool is_sent;         /* there are no more messages */
-    int source_error;     /* of `next`; 0: none */
-    bool is_over;         /* the server has finished, or the stream was reset */
-    uint32_t reset;       /* HTTP/2 error code, if it was */
-    int http_status;
-    bool has_status; /* grpc-status was seen */
-    unsigned status;
-    char message_text[GRPC_CLIENT_MESSAGE_MAX];
+    bool is_over;   /* the server has finished, or the stream was reset */
+    uint32_t reset; /* HTTP/2 error code, if it was */
 };
 
 struct grpc_client {
@@ -65,35 +53,6 @@ static bool is_ours(const struct grpc_client *client, int32_t stream)
     return stream == client->call.stream && !client->call.is_over;
 }
 
-/** Decimal of up to three digits; anything else is STATUS_INVALID_TEXT. */
-static unsigned parse_status(struct bytes text)
-{
-    unsigned value = 0;
-
-    if (text.len == 0 || text.len > 3)
-        return STATUS_INVALID_TEXT;
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] < '0' || text.ptr[i] > '9')
-            return STATUS_INVALID_TEXT;
-        value = value * 10 + (unsigned)(text.ptr[i] - '0');
-    }
-    return value;
-}
-
-static void take_header(struct call *call, struct bytes name, struct bytes value)
-{
-    struct strbuf message = STRBUF_OF(call->message_text);
-
-    if (bytes_equal_str(name, ":status")) {
-        call->http_status = (int)parse_status(value);
-    } else if (bytes_equal_str(name, "grpc-status")) {
-        call->has_status = true;
-        call->status = parse_status(value);
-    } else if (bytes_equal_str(name, "grpc-message")) {
-        client_text_decode_message(value, &message);
-    }
-}
-
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
                      const uint8_t *value, size_t value_len, uint8_t flags, void *user_data)
 {
@@ -103,7 +62,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     (void)flags;
     CHECK_MAGIC(client, GRPC_CLIENT_MAGIC);
     if (frame->hd.type == NGHTTP2_HEADERS && is_ours(client, frame->hd.stream_id))
-        take_header(&client->call, bytes_of(name, name_len), bytes_of(value, value_len));
+        grpc_call_client_take_header(&client->call.grpc, bytes_of(name, name_len), bytes_of(value, value_len));
     return 0;
 }
 
@@ -165,50 +124,17 @@ static int before_frame_send(nghttp2_session *session, const nghttp2_frame *fram
 
 /* ---- what goes ---- */
 
-/** Begin with the next message; false if there is none (is_sent), or cannot be (source_error). */
-static bool begin_message(struct call *call)
-{
-    int rc = call->is_sent ? 0 : call->next(call->context, &call->message);
-
-    if (rc <= 0) {
-        call->is_sent = rc == 0;
-        call->source_error = rc;
-        return false;
-    }
-    uint32_t len = (uint32_t)call->message.len;
-    const uint8_t prefix[PREFIX_BYTES] = {0, (uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8),
-                                          (uint8_t)len};
-    memcpy(call->prefix, prefix, sizeof prefix);
-    call->prefix_left = PREFIX_BYTES;
-    return true;
-}
-
-static size_t take_bytes(struct call *call, uint8_t *out, size_t room)
-{
-    size_t n = room < call->prefix_left ? room : call->prefix_left;
-
-    memcpy(out, call->prefix + PREFIX_BYTES - call->prefix_left, n);
-    call->prefix_left -= n;
-    size_t body = room - n < call->message.len ? room - n : call->message.len;
-    if (body > 0)
-        memcpy(out + n, call->message.ptr, body);
-    call->message = bytes_of(call->message.ptr + body, call->message.len - body);
-    return n + body;
-}
-
 static ssize_t on_send_data(nghttp2_session *session, int32_t stream, uint8_t *out, size_t room, uint32_t *flags,
                             nghttp2_data_source *source, void *user_data)
 {
     struct grpc_client *client = user_data;
-    struct call *call = &client->call;
-    size_t done = 0;
+    struct grpc_call_client *call = &client->call.grpc;
 
     (void)session;
     (void)source;
     CHECK_MAGIC(client, GRPC_CLIENT_MAGIC);
-    CHECK(stream == call->stream);
-    while (done < room && (call->prefix_left > 0 || call->message.len > 0 || begin_message(call)))
-        done += take_bytes(call, out + done, room - done);
+    CHECK(stream == client->call.stream);
+    size_t done = grpc_call_client_fill(call, out, room);
     if (call->source_error != 0)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (call->is_sent)
@@ -264,8 +190,8 @@ static int fill_unsent(struct grpc_client *client)
     if (client->unsent.len > 0)
         return 0;
     ssize_t len = nghttp2_session_mem_send(client->session, &data);
-    if (len < 0 && client->call.source_error != 0)
-        return client->call.source_error;
+    if (len < 0 && client->call.grpc.source_error != 0)
+        return client->call.grpc.source_error;
     if (len < 0)
         return len == NGHTTP2_ERR_NOMEM ? ERR_NO_MEMORY : ERR_PROTOCOL;
     client->unsent = bytes_of(data, (size_t)len);
@@ -335,39 +261,17 @@ static int judge_reset(const struct grpc_client *client, struct strbuf *why)
     return ERR_PROTOCOL;
 }
 
-/** The one message of a good answer. */
-static int take_body(struct grpc_client *client, struct grpc_reply *reply, struct strbuf *why)
+static int judge(const struct grpc_client *client, struct grpc_reply *reply, struct strbuf *why)
 {
-    struct bytes all = grow_buf_bytes(&client->body);
-    struct reader r = reader_of(all);
+    const struct call *call = &client->call;
 
+    if (!call->grpc.has_status && call->reset != NGHTTP2_NO_ERROR)
+        return judge_reset(client, why);
     if (client->body.has_failed) {
         strbuf_add(why, "the answer does not fit into memory");
         return ERR_NO_MEMORY;
     }
-    uint8_t is_compressed = reader_u8(&r);
-    size_t len = reader_u32(&r);
-    reply->body = reader_slice(&r, len);
-    if (reader_is_done(&r) && is_compressed == 0)
-        return 0;
-    strbuf_add(why, "the answer is no message of gRPC");
-    return ERR_PROTOCOL;
-}
-
-static int judge(struct grpc_client *client, struct grpc_reply *reply, struct strbuf *why)
-{
-    const struct call *call = &client->call;
-
-    if (!call->has_status && call->reset != NGHTTP2_NO_ERROR)
-        return judge_reset(client, why);
-    if (!call->has_status) {
-        strbuf_addf(why, "what answers is no gRPC server (HTTP status %d); is this the address of the admin API?",
-                    call->http_status);
-        return ERR_PROTOCOL;
-    }
-    *reply = (struct grpc_reply){.status = call->status == STATUS_INVALID_TEXT ? STATUS_UNKNOWN : call->status};
-    memcpy(reply->message, call->message_text, sizeof reply->message);
-    return call->status == 0 ? take_body(client, reply, why) : 0;
+    return grpc_call_client_judge(&call->grpc, grow_buf_bytes(&client->body), reply, why);
 }
 
 int grpc_client_call(struct grpc_client *client, const char *path, grpc_message_fn next, void *context,
@@ -377,7 +281,7 @@ int grpc_client_call(struct grpc_client *client, const char *path, grpc_message_
     int rc;
 
     CHECK_MAGIC(client, GRPC_CLIENT_MAGIC);
-    client->call = (struct call){.stream = -1, .next = next, .context = context};
+    client->call = (struct call){.stream = -1, .grpc = {.next = next, .context = context}};
     grow_buf_reset(&client->body);
     if ((rc = submit(client, path)) != 0)
         strbuf_add(why, rc == ERR_CLOSED ? "the server takes no more calls on this connection" : err_text(rc));
@@ -385,7 +289,7 @@ int grpc_client_call(struct grpc_client *client, const char *path, grpc_message_
         rc = step(client, deadline_ms, why);
     if (rc != 0)
         return rc;
-    if (!client->call.is_sent) /* it answered without having wanted everything */
+    if (!client->call.grpc.is_sent) /* it answered without having wanted everything */
         (void)nghttp2_submit_rst_stream(client->session, NGHTTP2_FLAG_NONE, client->call.stream, NGHTTP2_CANCEL);
     return judge(client, reply_out, why);
 }
@@ -467,4 +371,9 @@ void grpc_client_close(struct grpc_client **client)
     grow_buf_fini(&c->body);
     free(c);
     *client = NULL;
+}
+
+const char *grpc_client_version_text(void)
+{
+    return nghttp2_version(0)->version_str;
 }

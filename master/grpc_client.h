@@ -56,4 +56,7 @@ int grpc_client_call(struct grpc_client *client, const char *path, grpc_message_
 /** Accepts NULL; clears the caller's pointer. */
 void grpc_client_close(struct grpc_client **client);
 
+/** The nghttp2 library at run time: "1.52.0". */
+const char *grpc_client_version_text(void);
+
 #endif

@@ -22,8 +22,9 @@ struct change_stream {
 
 static void pack(struct change_stream *s, McProxy__V1__Change *change)
 {
-    McProxy__V1__ApplyChangesRequest request = MC_PROXY__V1__APPLY_CHANGES_REQUEST__INIT;
+    McProxy__V1__ApplyChangesRequest request;
 
+    mc_proxy__v1__apply_changes_request__init(&request);
     request.n_changes = change != NULL ? 1 : 0;
     request.changes = &change;
     request.validate_only = s->changes->validate_only;
@@ -41,11 +42,15 @@ static void fill_route(const struct row *row, McProxy__V1__Route *out)
 
 static void pack_route(struct change_stream *s, const struct row *row, bool is_removal)
 {
-    McProxy__V1__Change change = MC_PROXY__V1__CHANGE__INIT;
-    McProxy__V1__AddRouteRequest put = MC_PROXY__V1__ADD_ROUTE_REQUEST__INIT;
-    McProxy__V1__RemoveRouteRequest removal = MC_PROXY__V1__REMOVE_ROUTE_REQUEST__INIT;
-    McProxy__V1__Route route = MC_PROXY__V1__ROUTE__INIT;
+    McProxy__V1__Change change;
+    McProxy__V1__AddRouteRequest put;
+    McProxy__V1__RemoveRouteRequest removal;
+    McProxy__V1__Route route;
 
+    mc_proxy__v1__change__init(&change);
+    mc_proxy__v1__add_route_request__init(&put);
+    mc_proxy__v1__remove_route_request__init(&removal);
+    mc_proxy__v1__route__init(&route);
     change.allow_unchanged = true;
     if (is_removal) {
         removal.listener_addr = admin_client_text(row->listener);
@@ -69,11 +74,15 @@ static void pack_rule(struct change_stream *s, const struct row *row, bool is_re
         [FIREWALL_RULE_CIDR] = MC_PROXY__V1__FIREWALL_RULE_TYPE__FIREWALL_RULE_TYPE_CIDR,
         [FIREWALL_RULE_COUNTRY] = MC_PROXY__V1__FIREWALL_RULE_TYPE__FIREWALL_RULE_TYPE_COUNTRY,
     };
-    McProxy__V1__Change change = MC_PROXY__V1__CHANGE__INIT;
-    McProxy__V1__AddFirewallRuleRequest add = MC_PROXY__V1__ADD_FIREWALL_RULE_REQUEST__INIT;
-    McProxy__V1__RemoveFirewallRuleRequest removal = MC_PROXY__V1__REMOVE_FIREWALL_RULE_REQUEST__INIT;
-    McProxy__V1__FirewallRule rule = MC_PROXY__V1__FIREWALL_RULE__INIT;
+    McProxy__V1__Change change;
+    McProxy__V1__AddFirewallRuleRequest add;
+    McProxy__V1__RemoveFirewallRuleRequest removal;
+    McProxy__V1__FirewallRule rule;
 
+    mc_proxy__v1__change__init(&change);
+    mc_proxy__v1__add_firewall_rule_request__init(&add);
+    mc_proxy__v1__remove_firewall_rule_request__init(&removal);
+    mc_proxy__v1__firewall_rule__init(&rule);
     rule.type = types[row->rule_kind];
     rule.value = admin_client_text(row->value);
     change.allow_unchanged = true;

@@ -52,11 +52,12 @@ static void add_routes(struct row_list *list, const char *listener, const McProx
 
 static int fetch_routes_of(struct admin_client *client, const char *listener, struct row_list *list)
 {
-    McProxy__V1__ListRoutesRequest request = MC_PROXY__V1__LIST_ROUTES_REQUEST__INIT;
+    McProxy__V1__ListRoutesRequest request;
     char *token = NULL;
     bool goes_on = true;
     int status = CLI_DONE;
 
+    mc_proxy__v1__list_routes_request__init(&request);
     request.listener_addr = admin_client_text(listener);
     request.page_size = PAGE_ROWS;
     while (goes_on) {
@@ -78,11 +79,12 @@ static int fetch_routes_of(struct admin_client *client, const char *listener, st
 
 static int fetch_all_routes(struct admin_client *client, struct row_list *list)
 {
-    const McProxy__V1__GetStatusRequest request = MC_PROXY__V1__GET_STATUS_REQUEST__INIT;
+    McProxy__V1__GetStatusRequest request;
     ProtobufCMessage *response;
+
+    mc_proxy__v1__get_status_request__init(&request);
     int status =
         admin_client_ask(client, "GetStatus", &request.base, &mc_proxy__v1__get_status_response__descriptor, &response);
-
     if (status != CLI_DONE)
         return status;
     const McProxy__V1__GetStatusResponse *all = (const McProxy__V1__GetStatusResponse *)response;
@@ -119,11 +121,12 @@ static void add_rules(struct row_list *list, const McProxy__V1__GetFirewallRules
 
 int row_fetch_rules(struct admin_client *client, struct row_list *list)
 {
-    McProxy__V1__GetFirewallRulesRequest request = MC_PROXY__V1__GET_FIREWALL_RULES_REQUEST__INIT;
+    McProxy__V1__GetFirewallRulesRequest request;
     char *token = NULL;
     bool goes_on = true;
     int status = CLI_DONE;
 
+    mc_proxy__v1__get_firewall_rules_request__init(&request);
     request.page_size = PAGE_ROWS;
     while (goes_on) {
         ProtobufCMessage *response;
