@@ -12,8 +12,8 @@
 struct admin_tls_client;
 
 struct admin_tls_client_options {
-    const char *host;      /* what was dialled, a name or an address: the certificate must be for it, and for a loopback address may be
-                              for "localhost" too */
+    /* What was dialled, a name or an address: the certificate must be for it; for a loopback address it may be for "localhost". */
+    const char *host;
     const char *ca_path;   /* PEM; NULL: the system's CAs */
     const char *cert_path; /* the client's own certificate chain and key, PEM; NULL: none */
     const char *key_path;

@@ -1,9 +1,7 @@
-/* Moves bytes between a socket and a session, through TLS where it is wanted, and keeps the connection's time limits. */
+/* A connection's life: when it reads and writes, every time limit, and every way to end. */
 
 #include "grpc_conn.h"
 
-#include <errno.h>
-#include <ev.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,49 +9,11 @@
 #include "admin_tls.h"
 #include "clock.h"
 #include "err.h"
-#include "grpc_session.h"
+#include "grpc_conn_internal.h"
 #include "strbuf.h"
 
-#define GRPC_CONN_MAGIC  0x6e6f4347u
-#define READ_BYTES       16384u
-#define READS_PER_RUN    4  /* then it is the others' turn */
-#define WRITES_PER_RUN   16 /* of up to OUT_BYTES */
-#define PLAIN_BYTES      16384u
-#define OUT_BYTES        (PLAIN_BYTES + 1024u) /* a TLS record is at most 22 bytes longer in 1.3; records may be several */
-#define LINGER_BYTES_MAX (4u << 20)
-
-enum conn_state {
-    CONN_OPEN,
-    CONN_LINGERS, /* all is said and the writing side is shut: reads until the client has closed too */
-};
-
-struct grpc_conn {
-    uint32_t magic;
-    int fd;
-    enum conn_state state;
-    struct grpc_conn_options options;
-    struct admin_tls *tls; /* NULL: none */
-    struct grpc_session *session;
-    struct ev_io reads;
-    struct ev_io writes;
-    struct ev_timer timer;
-    bool is_running;        /* on the stack: whoever changes something need not wake us */
-    bool is_ending;         /* no more is read; what is left is sent, then lingering */
-    bool is_goodbye_said;   /* by TLS */
-    bool is_blocked;        /* the socket takes nothing */
-    enum grpc_conn_end end; /* is_ending: why */
-    const char *detail;
-    uint64_t opened_ms;
-    uint64_t active_ms;
-    uint64_t headers_ms;  /* since when a header block is under way; 0: none is */
-    uint64_t progress_ms; /* is_blocked: when the socket last took something */
-    uint64_t end_by_ms;   /* GRPC_NEVER, or when it is over whatever happens */
-    size_t lingered;
-    size_t out_len;
-    size_t out_sent;
-    char peer[ADDRESS_TEXT_MAX];
-    uint8_t out[OUT_BYTES];
-};
+#define READS_PER_RUN  4  /* then it is the others' turn */
+#define WRITES_PER_RUN 16 /* of up to GRPC_CONN_OUT_BYTES */
 
 static void conn_run(struct grpc_conn *c, int ready);
 
@@ -72,8 +32,7 @@ static const struct grpc_limits *limits_of(const struct grpc_conn *c)
 
 /* ---- the end ---- */
 
-/** Nothing more is read. What is still to be sent is: it tells the client why. */
-static void conn_begin_end(struct grpc_conn *c, enum grpc_conn_end end, const char *detail)
+void grpc_conn_begin_end(struct grpc_conn *c, enum grpc_conn_end end, const char *detail)
 {
     if (c->is_ending)
         return;
@@ -92,146 +51,6 @@ static void conn_end(struct grpc_conn *c, enum grpc_conn_end end, const char *de
         detail = c->detail;
     }
     c->options.on_end(c->options.context, c, end, detail);
-}
-
-/* ---- in ---- */
-
-static void conn_note_session(struct grpc_conn *c, int rc)
-{
-    if (rc == ERR_FULL)
-        conn_begin_end(c, GRPC_END_ABUSE, grpc_session_abuse(c->session));
-    else if (rc == ERR_NO_MEMORY)
-        conn_begin_end(c, GRPC_END_NO_MEMORY, NULL);
-    else if (rc != 0)
-        conn_begin_end(c, GRPC_END_PROTOCOL, NULL);
-}
-
-static void conn_take_plain(struct grpc_conn *c, struct bytes in)
-{
-    conn_note_session(c, grpc_session_receive(c->session, in, clock_monotonic_ms()));
-}
-
-static void conn_take_tls(struct grpc_conn *c, struct bytes in)
-{
-    uint8_t plain[PLAIN_BYTES];
-    size_t len = 0;
-    int rc = admin_tls_feed(c->tls, in);
-
-    while (rc == 0 && !c->is_ending) {
-        rc = admin_tls_read(c->tls, plain, sizeof plain, &len);
-        if (len == 0)
-            break;
-        conn_take_plain(c, bytes_of(plain, len));
-    }
-    if (rc == ERR_CLOSED)
-        conn_begin_end(c, GRPC_END_DONE, NULL);
-    else if (rc == ERR_NO_MEMORY)
-        conn_begin_end(c, GRPC_END_NO_MEMORY, NULL);
-    else if (rc != 0)
-        conn_begin_end(c, GRPC_END_HANDSHAKE, admin_tls_reason(c->tls));
-}
-
-static void conn_take(struct grpc_conn *c, struct bytes in)
-{
-    c->active_ms = clock_monotonic_ms();
-    if (c->tls != NULL)
-        conn_take_tls(c, in);
-    else
-        conn_take_plain(c, in);
-    bool is_in_headers = grpc_session_is_in_headers(c->session);
-    if (!is_in_headers || c->headers_ms == 0)
-        c->headers_ms = is_in_headers ? c->active_ms : 0;
-}
-
-/** One read: false when there is nothing more to be had now, or ever. */
-static bool conn_read(struct grpc_conn *c)
-{
-    uint8_t in[READ_BYTES];
-    ssize_t len = recv(c->fd, in, sizeof in, 0);
-
-    if (len > 0 && c->state == CONN_OPEN && !c->is_ending) {
-        conn_take(c, bytes_of(in, (size_t)len));
-        return !c->is_ending;
-    }
-    if (len > 0) { /* too late for that */
-        c->lingered += (size_t)len;
-        if (c->lingered > LINGER_BYTES_MAX)
-            c->end_by_ms = 0;
-        return true;
-    }
-    if (len < 0 && (errno == EAGAIN || errno == EINTR))
-        return false;
-    conn_begin_end(c, GRPC_END_DONE, NULL); /* closed or reset by the client: nobody is there to be told anything */
-    c->end_by_ms = 0;
-    return false;
-}
-
-/* ---- out ---- */
-
-static int conn_fill_plain(struct grpc_conn *c)
-{
-    return grpc_session_produce(c->session, c->out, PLAIN_BYTES, &c->out_len, clock_monotonic_ms());
-}
-
-static int conn_fill_tls(struct grpc_conn *c)
-{
-    uint8_t plain[PLAIN_BYTES];
-    size_t len = 0;
-    int rc = 0;
-
-    if (admin_tls_is_open(c->tls) && !admin_tls_has_output(c->tls)) {
-        rc = grpc_session_produce(c->session, plain, sizeof plain, &len, clock_monotonic_ms());
-        if (admin_tls_write(c->tls, bytes_of(plain, len)) != 0)
-            rc = ERR_PROTOCOL;
-        if (len == 0 && c->is_ending && !c->is_goodbye_said) {
-            c->is_goodbye_said = true;
-            admin_tls_say_goodbye(c->tls);
-        }
-    }
-    c->out_len = admin_tls_take(c->tls, c->out, sizeof c->out);
-    return rc;
-}
-
-/** Put the next bytes for the socket into the empty buffer. */
-static void conn_fill(struct grpc_conn *c)
-{
-    c->out_sent = c->out_len = 0;
-    conn_note_session(c, c->tls != NULL ? conn_fill_tls(c) : conn_fill_plain(c));
-}
-
-/** One write; false when nothing is left, or the socket takes nothing. */
-static bool conn_write(struct grpc_conn *c)
-{
-    if (c->out_sent == c->out_len)
-        conn_fill(c);
-    if (c->out_len == 0)
-        return false;
-    ssize_t len = send(c->fd, c->out + c->out_sent, c->out_len - c->out_sent, MSG_NOSIGNAL);
-    if (len > 0) {
-        c->out_sent += (size_t)len;
-        c->is_blocked = false;
-        return true;
-    }
-    if (errno == EAGAIN) {
-        if (!c->is_blocked)
-            c->progress_ms = clock_monotonic_ms();
-        c->is_blocked = true;
-    } else if (errno != EINTR) {
-        conn_begin_end(c, GRPC_END_DONE, NULL);
-        c->end_by_ms = 0;
-    }
-    return false;
-}
-
-static bool conn_wants_write(const struct grpc_conn *c)
-{
-    if (c->state == CONN_LINGERS)
-        return false;
-    if (c->out_sent < c->out_len || (c->tls != NULL && admin_tls_has_output(c->tls)))
-        return true;
-    if (c->tls != NULL && !admin_tls_is_open(c->tls))
-        return false;
-    return grpc_session_wants_write(c->session) || (c->tls != NULL && c->is_ending && !c->is_goodbye_said);
 }
 
 /* ---- time ---- */
@@ -309,7 +128,7 @@ static void conn_arm_io(struct ev_loop *loop, struct ev_io *watcher, bool is_wan
  */
 static void conn_arm(struct grpc_conn *c)
 {
-    bool wants_write = conn_wants_write(c);
+    bool wants_write = grpc_conn_wants_write(c);
 
     conn_arm_io(c->options.loop, &c->reads, c->state == CONN_LINGERS || !c->is_blocked);
     conn_arm_io(c->options.loop, &c->writes, wants_write);
@@ -319,7 +138,7 @@ static void conn_arm(struct grpc_conn *c)
 /** Everything is said. Closing at once might destroy it (RFC 1122 4.2.2.13: unread bytes turn a close into a reset). */
 static void conn_linger(struct grpc_conn *c)
 {
-    conn_begin_end(c, GRPC_END_DONE, NULL);
+    grpc_conn_begin_end(c, GRPC_END_DONE, NULL);
     c->state = CONN_LINGERS;
     if (shutdown(c->fd, SHUT_WR) != 0)
         c->end_by_ms = 0;
@@ -327,14 +146,14 @@ static void conn_linger(struct grpc_conn *c)
 
 static bool conn_has_said_all(const struct grpc_conn *c)
 {
-    return !conn_wants_write(c) && (c->is_ending || grpc_session_is_over(c->session));
+    return !grpc_conn_wants_write(c) && (c->is_ending || grpc_session_is_over(c->session));
 }
 
 static void conn_flush(struct grpc_conn *c)
 {
     unsigned i = 0;
 
-    while (i++ < WRITES_PER_RUN && conn_wants_write(c) && conn_write(c))
+    while (i++ < WRITES_PER_RUN && grpc_conn_wants_write(c) && grpc_conn_write(c))
         ;
     if (c->state == CONN_OPEN && conn_has_said_all(c))
         conn_linger(c);
@@ -346,7 +165,7 @@ static void conn_run(struct grpc_conn *c, int ready)
     if (ready != 0)
         c->is_blocked = c->is_blocked && (ready & EV_WRITE) == 0;
     for (unsigned i = 0; i < READS_PER_RUN && (ready & EV_READ) != 0 && !c->is_blocked; i++) {
-        if (!conn_read(c))
+        if (!grpc_conn_read(c))
             break;
         if (c->state == CONN_OPEN)
             conn_flush(c);
@@ -447,7 +266,7 @@ void grpc_conn_give_way(struct grpc_conn *c)
 {
     (void)conn_check(c);
     c->is_running = true;
-    conn_begin_end(c, GRPC_END_REFUSED, NULL);
+    grpc_conn_begin_end(c, GRPC_END_REFUSED, NULL);
     grpc_session_say_goodbye(c->session);
     conn_flush(c);
     conn_end(c, GRPC_END_REFUSED, NULL);

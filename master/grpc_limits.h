@@ -12,7 +12,10 @@
 
 /** What tests set smaller. Times in milliseconds. */
 struct grpc_limits {
-    unsigned connections;     /* open at once, all addresses together */
+    unsigned connections;    /* open at once, all addresses together */
+    uint32_t remote_at_once; /* new TCP connections: so many, */
+    uint32_t
+        remote_a_second; /* then so many a second; the others wait in the kernel's queue. A handshake costs us a signature */
     uint32_t handshake_ms;    /* from accept to the client's SETTINGS, TLS included */
     uint32_t newcomer_ms;     /* a handshake older than this gives its place to a newcomer when all are taken */
     uint32_t request_ms;      /* from a request's headers, or its last message, to its next whole message or its end */

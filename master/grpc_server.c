@@ -21,8 +21,8 @@
 
 #define GRPC_SERVER_MAGIC 0x76724773u
 #define ACCEPTS_PER_RUN   16
-#define ACCEPT_PAUSE_S    0.1 /* without descriptors or memory; the queue calls itself readable all the same */
-#define LOG_AT_ONCE       10  /* lines about peers that misbehave, then one a second */
+#define ACCEPT_PAUSE_S    0.1
+#define LOG_AT_ONCE       10 /* lines about peers that misbehave, then one a second */
 #define LOG_A_SECOND      1
 
 struct grpc_server {
@@ -34,6 +34,7 @@ struct grpc_server {
     unsigned conn_count;
     struct grpc_server_counts counts;
     struct ev_timer accept_pause;
+    struct h2_bucket remotes; /* TCP connections that may be accepted now */
     bool is_leaving;
     struct h2_bucket log_bucket;
     uint64_t unlogged;
@@ -180,11 +181,28 @@ static void refuse_conn(struct grpc_server *s, const struct grpc_endpoint *e, in
 
 /* ---- accepting ---- */
 
-static void pause_accepting(struct grpc_server *s)
+/** The queue calls itself readable all the time, whether or not we can take anything from it. */
+static void pause_accepting(struct grpc_server *s, bool of_remotes_only)
 {
-    for (unsigned i = 0; i < s->endpoints->count; i++)
-        ev_io_stop(s->loop, &s->endpoints->items[i].accepts);
+    for (unsigned i = 0; i < s->endpoints->count; i++) {
+        if (!of_remotes_only || !s->endpoints->items[i].is_unix)
+            ev_io_stop(s->loop, &s->endpoints->items[i].accepts);
+    }
+    if (ev_is_active(&s->accept_pause))
+        return;
+    ev_timer_set(&s->accept_pause, ACCEPT_PAUSE_S, 0.); /* one that has run out would start with what was left: nothing */
     ev_timer_start(s->loop, &s->accept_pause);
+}
+
+/** May the next one come at once? */
+static bool keep_pace(struct grpc_server *s, const struct grpc_endpoint *e)
+{
+    const struct grpc_limits *l = &s->shared.limits;
+
+    if (e->is_unix || h2_bucket_take(&s->remotes, l->remote_at_once, l->remote_a_second, clock_monotonic_ms()))
+        return true;
+    pause_accepting(s, true);
+    return false;
 }
 
 /** One connection; false when there is none to be had. */
@@ -196,14 +214,14 @@ static bool accept_one(struct grpc_server *s, struct grpc_endpoint *e)
 
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-            pause_accepting(s);
+            pause_accepting(s, false);
         return errno == EINTR || errno == ECONNABORTED;
     }
     if (s->conn_count < s->shared.limits.connections || make_room(s, e->is_unix))
         add_conn(s, e, fd, &peer);
     else
         refuse_conn(s, e, fd, &peer);
-    return true;
+    return keep_pace(s, e);
 }
 
 static struct grpc_endpoint *endpoint_of(struct grpc_server *s, const struct ev_io *watcher)
@@ -265,6 +283,7 @@ int grpc_server_new_with(struct ev_loop *loop, const struct grpc_limits *limits,
     s->magic = GRPC_SERVER_MAGIC;
     s->loop = loop;
     grpc_shared_init(&s->shared, limits, methods, service);
+    h2_bucket_init(&s->remotes, limits->remote_at_once, clock_monotonic_ms());
     h2_bucket_init(&s->log_bucket, LOG_AT_ONCE, clock_monotonic_ms());
     ev_timer_init(&s->accept_pause, on_pause_over, ACCEPT_PAUSE_S, 0.);
     s->accept_pause.data = s;

@@ -13,6 +13,8 @@
 
 const struct grpc_limits grpc_limits_default = {
     .connections = 32,
+    .remote_at_once = 200,
+    .remote_a_second = 100,
     .handshake_ms = 10000,
     .newcomer_ms = 2000,
     .request_ms = 60000,

@@ -7,6 +7,7 @@
 
 #include "client_text.h"
 #include "json_out.h"
+#include "mc_proxy/v1/admin.pb-c.h"
 #include "text_table.h"
 
 #define MINUTE UINT64_C(60)

@@ -104,7 +104,7 @@ def test_sync_comes_before_the_answer(managed, tmp_path):
     api.add(listener.addr, "warm.example.com", "10.0.0.1:1")
     trace = str(tmp_path / "trace")
     tracer = subprocess.Popen(["strace", "-y", "-e", "signal=none", "-o", trace, "-e",
-                               "trace=fdatasync,fsync,sendto,sendmsg,write,writev,recvfrom,read,recvmsg", "-p", str(daemon.pid)],
+                               "trace=fdatasync,fsync,pwrite64,sendto,sendmsg,write,writev,recvfrom,read,recvmsg", "-p", str(daemon.pid)],
                               stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert "attached" in tracer.stderr.readline()
     for i in range(5):

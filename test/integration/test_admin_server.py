@@ -178,7 +178,7 @@ def test_health_is_serving_while_it_runs_and_not_from_the_stop_on(managed, admin
     held.close()
     with pytest.raises(grpc.RpcError) as ended:
         next(watch)
-    assert ended.value.code() == Code.UNAVAILABLE
+    assert ended.value.code() == Code.UNAVAILABLE and ended.value.details() == "the server is stopping"
     assert daemon.wait() == 0
     assert not os.path.exists(f"{tmp_path}/admin.sock")
 

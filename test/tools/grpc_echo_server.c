@@ -38,8 +38,8 @@ struct limit_option {
         "--" #field, offsetof(struct grpc_limits, field), sizeof(((struct grpc_limits *)0)->field) \
     }
 static const struct limit_option limit_options[] = {
-    LIMIT(connections),  LIMIT(handshake_ms),    LIMIT(newcomer_ms),    LIMIT(request_ms),
-    LIMIT(stall_ms),     LIMIT(farewell_ms),     LIMIT(linger_ms),      LIMIT(request_bytes),
+    LIMIT(connections),  LIMIT(remote_at_once),  LIMIT(remote_a_second), LIMIT(handshake_ms), LIMIT(newcomer_ms),
+    LIMIT(request_ms),   LIMIT(stall_ms),        LIMIT(farewell_ms),     LIMIT(linger_ms),    LIMIT(request_bytes),
     LIMIT(answer_bytes), LIMIT(request_reserve), LIMIT(answer_reserve),
 };
 
@@ -116,6 +116,8 @@ static void on_term(EV_P_ ev_signal *signal_watcher, int revents)
     struct program *p = signal_watcher->data;
 
     (void)revents;
+    if (ev_is_active(&p->end))
+        return;
     grpc_server_say_goodbye(p->server);
     ev_timer_init(&p->end, on_end, GOODBYE_S, 0.);
     ev_timer_start(EV_A_ & p->end);
