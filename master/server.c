@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -30,11 +29,11 @@
 #include "worker_spawn.h"
 #include "worker_user.h"
 
-#define LOG_RING_BYTES  (1u << 20) /* one second of the access lines of 5,000 connections */
-#define HOUSEKEEPING_S  0.1
-#define RESOLVE_WAIT_MS 2000 /* names of backends get this long before the first connection is accepted */
-#define ADDRESS_WAIT_MS 1000 /* workers of a master that has just died may still hold the addresses */
-#define LOG_FLUSH_MS    1000
+#define LOG_RING_BYTES       (1u << 20) /* one second of the access lines of 5,000 connections */
+#define HOUSEKEEPING_S       0.1
+#define RESOLVE_WAIT_MS      2000 /* names of backends get this long before the first connection is accepted */
+#define ADDRESS_WAIT_MS      1000 /* workers of a master that has just died may still hold the addresses */
+#define LOG_FLUSH_MS         1000
 
 /* ---- errors before there is a log: plain lines, as `check` prints them ---- */
 
@@ -78,18 +77,6 @@ void server_apply_log_settings(struct server *s)
 {
     log_output_set_format(s->log, s->config->log_json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
     log_set_level(s->config->log_level);
-}
-
-/** As many descriptors as the system allows: workers inherit the limit and derive from it how many connections they can hold. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        log_errno(LOG_WARN, "cannot raise the limit of open files", errno, LOG_KEY_DETAIL, NULL);
 }
 
 void server_log_failure(const char *message, const char *error)
@@ -367,7 +354,7 @@ static int start(struct server *s)
         return status;
     log_start(s);
     server_warn_of_unserved(s->config);
-    raise_descriptor_limit();
+    server_raise_descriptor_limit(s);
     s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (s->loop == NULL)
         return fail_logged("cannot make the event loop", strerror(errno));
