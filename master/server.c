@@ -29,11 +29,10 @@
 #include "worker_spawn.h"
 #include "worker_user.h"
 
-#define LOG_RING_BYTES       (1u << 20) /* one second of the access lines of 5,000 connections */
-#define HOUSEKEEPING_S       0.1
-#define RESOLVE_WAIT_MS      2000 /* names of backends get this long before the first connection is accepted */
-#define ADDRESS_WAIT_MS      1000 /* workers of a master that has just died may still hold the addresses */
-#define LOG_FLUSH_MS         1000
+#define LOG_RING_BYTES  (1u << 20) /* one second of the access lines of 5,000 connections */
+#define HOUSEKEEPING_S  0.1
+#define RESOLVE_WAIT_MS 2000 /* names of backends get this long before the first connection is accepted */
+#define LOG_FLUSH_MS    1000
 
 /* ---- errors before there is a log: plain lines, as `check` prints them ---- */
 
@@ -104,7 +103,7 @@ static int open_state(struct server *s)
     if (rc != 0)
         return fail_logged("cannot make shared memory", rc == ERR_SYSTEM ? strerror(errno) : err_text(rc));
     s->has_stats = true;
-    struct state_options options = {.loop = s->loop, .stats = s->stats.stats, .worker_slots = s->config->workers};
+    struct state_options options = {.loop = s->loop, .stats = s->stats.stats, .worker_slots = server_slots_to_start(s)};
     if (state_open(s->config->database_path, &options, &s->state, &why) != 0)
         return fail_logged("cannot open the database", text);
     return CLI_DONE;
@@ -144,8 +143,6 @@ void server_log_loaded(const struct server *s, const struct state_loaded *loaded
 
 void server_warn_of_unserved(const struct config *config)
 {
-    if (config->grpc_addr_count > 0)
-        log_text(LOG_WARN, "[grpc] was checked, but this version has no admin API: nothing listens there");
     if (config->has_metrics)
         log_text(LOG_WARN, "[metrics] was checked, but this version has no metrics: nothing listens there");
 }
@@ -159,6 +156,7 @@ static int load_state(struct server *s)
     if (state_load(s->state, s->config, &loaded, &why) != 0)
         return fail_logged("cannot load the database", text);
     state_set_rate(s->state, s->config->rate_limit, s->config->rate_window_ms);
+    state_set_geoip_available(s->state, s->config->geoip_db != NULL);
     server_log_loaded(s, &loaded);
     return loaded.country_rules == 0 || s->config->geoip_db != NULL ? CLI_DONE : refuse_countries(loaded.country_rules);
 }
@@ -191,7 +189,9 @@ static void on_all_ready(void *context)
     log_event_u64(&e, LOG_KEY_WORKERS, supervisor_worker_count(s->supervisor));
     log_event_u64(&e, LOG_KEY_LISTENERS, s->config->listener_count);
     log_event_end(&e);
+    server_admin_ready(s);
     server_notify_ready(s);
+    server_drop_surplus_slots(s);
 }
 
 static void on_all_gone(void *context)
@@ -199,7 +199,7 @@ static void on_all_gone(void *context)
     struct server *s = context;
 
     CHECK_MAGIC(s, SERVER_MAGIC);
-    ev_break(s->loop, EVBREAK_ALL);
+    server_admin_end(s);
 }
 
 static void on_log_ring(void *context, unsigned slot, void *mapping, uint64_t bytes)
@@ -207,6 +207,7 @@ static void on_log_ring(void *context, unsigned slot, void *mapping, uint64_t by
     struct server *s = context;
 
     CHECK_MAGIC(s, SERVER_MAGIC);
+    stats_segment_use_slot(&s->stats, slot);
     log_drain_add(s->log_drain, slot, mapping, bytes);
 }
 
@@ -253,7 +254,7 @@ static int make_supervisor(struct server *s)
         .log_ring_bytes = LOG_RING_BYTES,
         .drop_uid = user.uid,
         .drop_gid = user.gid,
-        .worker_count = s->config->workers,
+        .worker_count = server_slots_to_start(s),
         .settings = ctl_settings_of(s->config),
     };
     struct supervisor_callbacks callbacks = {
@@ -268,30 +269,12 @@ static int make_supervisor(struct server *s)
     return rc == 0 ? CLI_DONE : fail_logged("cannot start workers", err_text(rc));
 }
 
-static int add_listener(struct server *s, const struct config_listener *listener)
+static int open_admin(struct server *s)
 {
-    char text[512];
+    char text[1024];
     struct strbuf why = STRBUF_OF(text);
-    uint16_t id;
 
-    CHECK(state_assign_id(s->state, &listener->addr, &id) ==
-          0); /* a configuration has no more listeners than there are ids */
-    struct ctl_listener *ctl = ctl_listener_of(listener, id);
-    if (ctl == NULL)
-        return fail_logged("cannot add a listener", err_text(ERR_NO_MEMORY));
-    struct supervisor_listener spec = {.name = listener->name, .ctl = ctl, .addr = listener->addr, .inherited_fd = -1};
-    int rc = supervisor_add_listener(s->supervisor, &spec, ADDRESS_WAIT_MS, &why);
-    free(ctl);
-    return rc == 0 ? CLI_DONE : fail_logged("cannot listen", text);
-}
-
-static int add_listeners(struct server *s)
-{
-    int status = CLI_DONE;
-
-    for (unsigned i = 0; i < s->config->listener_count && status == CLI_DONE; i++)
-        status = add_listener(s, &s->config->listeners[i]);
-    return status;
+    return server_admin_open(s, &why) == 0 ? CLI_DONE : fail_logged("cannot start the admin API", text);
 }
 
 /* ---- running ---- */
@@ -353,6 +336,8 @@ static int start(struct server *s)
     if ((status = load_config(s)) != CLI_DONE || (status = start_log(s)) != CLI_DONE)
         return status;
     log_start(s);
+    if ((status = server_inherit(s)) != CLI_DONE)
+        return status;
     server_warn_of_unserved(s->config);
     server_raise_descriptor_limit(s);
     s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
@@ -364,8 +349,10 @@ static int start(struct server *s)
     /* The database is seeded last: a start that fails, for a port in use, leaves the file's routes to be seeded by the next. */
     if ((status = open_binary(s)) != CLI_DONE || (status = open_state(s)) != CLI_DONE ||
         (status = make_supervisor(s)) != CLI_DONE || (status = load_geoip(s)) != CLI_DONE ||
-        (status = add_listeners(s)) != CLI_DONE || (status = load_state(s)) != CLI_DONE)
+        (status = server_add_listeners(s)) != CLI_DONE || (status = open_admin(s)) != CLI_DONE ||
+        (status = load_state(s)) != CLI_DONE)
         return status;
+    server_admin_serve(s);
     s->settle_deadline_ms = clock_monotonic_ms() + RESOLVE_WAIT_MS;
     start_watchers(s);
     return CLI_DONE;
@@ -374,6 +361,9 @@ static int start(struct server *s)
 /** Take everything down, as far as it came up. */
 static void fini(struct server *s)
 {
+    inherited_sockets_fini(&s->inherited);
+    fd_store_fini(&s->fd_store);
+    server_admin_close(s);
     supervisor_free(&s->supervisor);
     state_close(&s->state);
     if (s->binary_fd >= 0)
@@ -397,7 +387,8 @@ static void fini(struct server *s)
 
 int server_run(const char *config_path)
 {
-    struct server server = {.magic = SERVER_MAGIC, .config_path = config_path, .binary_fd = -1};
+    struct server server = {
+        .magic = SERVER_MAGIC, .config_path = config_path, .binary_fd = -1, .inherited = {.upgrade_fd = -1}};
     struct server *s = &server;
 
     server_hold_signals(true);

@@ -5,11 +5,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "check.h"
+#include "fd_store.h"
+#include "inherited_sockets.h"
 #include "notify.h"
 #include "reload_gate.h"
 #include "stats_segment.h"
+#include "strbuf.h"
 
+struct admin;
 struct config;
+struct grpc_endpoints;
+struct grpc_server;
 struct log_drain;
 struct log_output;
 struct state;
@@ -32,6 +39,15 @@ struct server_notify {
     char problem[256];            /* of the last reload; "" : none */
 };
 
+/** The admin API. */
+struct server_admin {
+    struct admin *admin;
+    struct grpc_server *grpc;
+    struct grpc_endpoints *prepared; /* at the start, until there is something to serve */
+    ev_timer goodbye;
+    uint64_t goodbye_until_ms; /* monotonic; 0: not at the end yet */
+};
+
 struct server {
     uint32_t magic;
     const char *config_path;
@@ -45,6 +61,11 @@ struct server {
     int binary_fd;
     struct supervisor *supervisor;
     struct server_notify notify;
+    struct inherited_sockets inherited; /* until the listeners have taken them */
+    struct fd_store fd_store;           /* what the service manager keeps of our sockets */
+    unsigned stored_version;            /* of supervisor_sockets_version(), if is_stored */
+    bool is_stored;
+    struct server_admin admin;
     ev_signal on_term, on_int, on_hup;
     ev_timer housekeeping;
     struct reload_gate reload_gate;
@@ -75,12 +96,52 @@ void server_end_reload(struct server *s);
 /** Connections that all workers have open now. */
 uint64_t server_open_connections(const struct server *s);
 
+/* server_sockets.c; functions of type int return an exit status */
+
+/** Take the sockets that were passed to this process. */
+int server_inherit(struct server *s) MUST_CHECK;
+
+/** Workers to begin with: at least those of the configuration, and one for each socket of ours that was passed. */
+unsigned server_slots_to_start(const struct server *s);
+
+/** Back to the configuration's workers, when those that we began with are ready: what waits in surplus sockets is served first. */
+void server_drop_surplus_slots(struct server *s);
+
+/** The listeners of the configuration, with the sockets that were passed where they fit; the others are closed. */
+int server_add_listeners(struct server *s) MUST_CHECK;
+
+/** Give the service manager copies of the sockets that are new, and have it drop those that are not wanted any more. */
+void server_store_sockets(struct server *s);
+
 /* server_signals.c */
 
 /** Keep the signals that are watched pending, or let them come. The loop is made late, and one that comes before must not be lost. */
 void server_hold_signals(bool hold);
 
 void server_watch_signals(struct server *s);
+
+/* server_admin.c */
+
+/** Make it, bind its addresses and read its certificates; nobody is served yet. `why` gets a full line. Errors: grpc_server_prepare(). */
+int server_admin_open(struct server *s, struct strbuf *why) MUST_CHECK;
+
+/** State and configuration are loaded: serve. */
+void server_admin_serve(struct server *s);
+
+/** The two halves of a reload; the second one when s->config is the new configuration. */
+int server_admin_prepare(struct server *s, const struct config *config, struct grpc_endpoints **out,
+                         struct strbuf *why) MUST_CHECK;
+void server_admin_switch(struct server *s, struct grpc_endpoints **prepared);
+
+/** What the health is: every worker accepts; the end has begun. */
+void server_admin_ready(struct server *s);
+void server_admin_draining(struct server *s);
+
+/** The last worker is gone: answers under way reach their clients, then the loop ends. */
+void server_admin_end(struct server *s);
+
+/** Close everything and remove the sockets. Whatever came up of it. */
+void server_admin_close(struct server *s);
 
 /* server_notify.c: without a service manager all of this does nothing */
 

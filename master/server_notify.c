@@ -86,6 +86,7 @@ void server_notify_ready(struct server *s)
         return;
     s->notify.is_ready = true;
     s->notify.is_ready_lost = !say_ready(s);
+    server_store_sockets(s);
 }
 
 void server_notify_reloading(struct server *s)
@@ -103,8 +104,10 @@ void server_notify_reloaded(struct server *s, const char *problem)
         strbuf_add(&out, "the last reload failed: ");
         notify_add_text(&out, problem);
     }
-    if (n->is_ready)
-        n->is_ready_lost = !say_ready(s);
+    if (!n->is_ready)
+        return;
+    n->is_ready_lost = !say_ready(s);
+    server_store_sockets(s);
 }
 
 void server_notify_stopping(struct server *s)
@@ -137,12 +140,16 @@ static void on_tick(EV_P_ ev_timer *timer, int revents)
     (void)loop;
     (void)revents;
     CHECK_MAGIC(s, SERVER_MAGIC);
-    if (s->is_stopping)
-        server_notify_stopping(s);
-    else if (n->is_ready_lost)
+    if (s->is_stopping) {
+        server_notify_stopping(s); /* a restart wants the sockets kept, so nothing is taken out of the store */
+        return;
+    }
+    if (n->is_ready_lost)
         n->is_ready_lost = !say_ready(s);
     else if (n->is_ready)
         say_what_is_new(s);
+    if (n->is_ready)
+        server_store_sockets(s);
 }
 
 static void on_watchdog(EV_P_ ev_timer *timer, int revents)
@@ -166,6 +173,7 @@ void server_notify_start(struct server *s)
     struct server_notify *n = &s->notify;
 
     notify_init(&n->notify);
+    fd_store_init(&s->fd_store, &n->notify);
     if (!notify_is_wanted(&n->notify))
         return;
     notify_sendf(&n->notify, "STATUS=starting\nEXTEND_TIMEOUT_USEC=%d", START_EXTEND_US);

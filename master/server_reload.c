@@ -12,6 +12,7 @@
 #include "config_check.h"
 #include "err.h"
 #include "geoip.h"
+#include "grpc_server.h"
 #include "log_event.h"
 #include "server_internal.h"
 #include "state.h"
@@ -26,6 +27,7 @@ struct reload {
     unsigned count;                    /* of the next two */
     struct ctl_listener **listeners;   /* one for each of the configuration, in its order */
     struct listener_record **prepared; /* the same; NULL for those that are there already */
+    struct grpc_endpoints *endpoints;  /* of the admin API */
     bool is_worker_count_prepared;
     struct state_loaded loaded;
     char text[1024];
@@ -226,6 +228,7 @@ static void switch_over(struct reload *r)
     struct ctl_settings settings = ctl_settings_of(r->config);
 
     state_set_rate(s->state, r->config->rate_limit, r->config->rate_window_ms);
+    state_set_geoip_available(s->state, r->config->geoip_db != NULL);
     supervisor_set_settings(s->supervisor, &settings);
     supervisor_set_geoip(s->supervisor, r->geoip_fd);
     r->geoip_fd = -1;
@@ -234,6 +237,7 @@ static void switch_over(struct reload *r)
     struct config *old = s->config;
     s->config = r->config;
     r->config = old;
+    server_admin_switch(s, &r->endpoints);
     server_apply_log_settings(s);
     server_log_loaded(s, &r->loaded);
     server_warn_of_unserved(s->config);
@@ -249,6 +253,7 @@ static void reload_fini(struct reload *r)
         free(r->listeners[i]);
     free(r->listeners);
     free(r->prepared);
+    grpc_server_abort(&r->endpoints);
     if (r->geoip_fd >= 0)
         close(r->geoip_fd);
     config_free(&r->config);
@@ -269,7 +274,8 @@ static int make_ready(struct reload *r)
     int rc;
 
     if ((rc = refuse_what_needs_a_restart(r)) != 0 || (rc = load_geoip(r)) != 0 || (rc = prepare_workers(r)) != 0 ||
-        (rc = prepare_listeners(r)) != 0)
+        (rc = prepare_listeners(r)) != 0 ||
+        (rc = server_admin_prepare(r->server, r->config, &r->endpoints, &r->why)) != 0)
         return rc;
     return load_state(r);
 }

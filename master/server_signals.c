@@ -20,6 +20,7 @@ static void on_stop_signal(EV_P_ ev_signal *signal_watcher, int revents)
     struct server *s = signal_watcher->data;
     struct log_event e;
 
+    (void)loop;
     (void)revents;
     CHECK_MAGIC(s, SERVER_MAGIC);
     log_event_begin(&e, LOG_INFO,
@@ -27,8 +28,9 @@ static void on_stop_signal(EV_P_ ev_signal *signal_watcher, int revents)
     log_event_cstr(&e, LOG_KEY_SIGNAL, signal_watcher->signum == SIGTERM ? "SIGTERM" : "SIGINT");
     log_event_u64(&e, LOG_KEY_CONNECTIONS, server_open_connections(s));
     log_event_end(&e);
+    server_admin_draining(s);
     if (!s->is_started)
-        ev_break(EV_A_ EVBREAK_ALL);
+        server_admin_end(s);
     else if (s->is_stopping)
         supervisor_stop_now(s->supervisor);
     else

@@ -12,7 +12,8 @@ struct stats_segment {
     int fd;                  /* memfd, sealed against growing and shrinking, close-on-exec */
     uint64_t bytes;
     unsigned
-        listener_end; /* ids below this have been in use; memory behind is not touched, as reading would allocate it */
+        listener_end;  /* ids below this have been in use; memory behind is not touched, as reading would allocate it */
+    unsigned slot_end; /* the same for worker slots */
 };
 
 /**
@@ -26,6 +27,9 @@ void stats_segment_fini(struct stats_segment *segment);
 /** From now on a listener of this id counts. */
 void stats_segment_use_listener(struct stats_segment *segment, unsigned id);
 
+/** From now on a slot has a worker now and then. */
+void stats_segment_use_slot(struct stats_segment *segment, unsigned slot);
+
 /**
  * Take back what a dead worker left in its slot: its open connections, its epoch pin and its pid; its counters stay, and count from
  * now on as those of earlier workers. Only when the process is gone.
@@ -37,5 +41,12 @@ uint64_t stats_segment_slot_accepted(const struct stats_segment *segment, unsign
 
 /** Connections that a slot's worker has open now. */
 uint64_t stats_segment_slot_active(const struct stats_segment *segment, unsigned slot);
+
+/** Of those accepted, what earlier workers of the slot have accepted. */
+uint64_t stats_segment_accepted_before(const struct stats_segment *segment, unsigned slot);
+
+/** Connections of a listener, over all slots in use: open now, and accepted since the start. */
+uint64_t stats_segment_listener_active(const struct stats_segment *segment, unsigned id);
+uint64_t stats_segment_listener_accepted(const struct stats_segment *segment, unsigned id);
 
 #endif

@@ -62,7 +62,20 @@ struct supervisor_listener {
     const struct ctl_listener *ctl;
     struct listen_addr addr;
     int inherited_fd; /* a listening socket from socket activation, which all workers share; -1: make our own */
+    /* Before the start only: sockets that were opened for us, for the slots from 0 on, in the kernel's order; those of further slots
+     * are made. Not more than there are workers. */
+    const int *slot_fds;
+    unsigned slot_fd_count;
 };
+
+/** A socket of a listener: of one slot, or (is_shared, slot is 0) of all. */
+struct supervisor_socket {
+    const struct listen_addr *addr;
+    unsigned slot;
+    bool is_shared;
+    int fd; /* the supervisor's */
+};
+typedef void (*supervisor_socket_fn)(void *context, const struct supervisor_socket *socket);
 
 /**
  * @param loop  not libev's default loop, because that one reaps every child itself
@@ -117,6 +130,12 @@ int supervisor_remove_listener(struct supervisor *sup, unsigned id) MUST_CHECK;
 
 /** Is a removed listener of this address still being closed? */
 bool supervisor_is_removing(const struct supervisor *sup, const struct listen_addr *addr);
+
+/** All sockets that are to stay: not those of listeners that are being removed, or of slots that are given up. */
+void supervisor_each_socket(const struct supervisor *sup, supervisor_socket_fn fn, void *context);
+
+/** Another number whenever supervisor_each_socket() would tell something else. */
+unsigned supervisor_sockets_version(const struct supervisor *sup);
 
 /** For all workers, those to come as well. */
 void supervisor_set_settings(struct supervisor *sup, const struct ctl_settings *settings);

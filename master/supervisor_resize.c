@@ -78,6 +78,7 @@ static int supervisor_grow(struct supervisor *sup, unsigned count, struct strbuf
     if (rc != 0)
         return rc;
     sup->worker_count = count;
+    sup->sockets_version++;
     sup->prepared_count = 0;
     supervisor_balance(sup, 0);
     log_count(sup);
@@ -95,6 +96,7 @@ static void supervisor_shrink(struct supervisor *sup, unsigned count)
     unsigned before = sup->worker_count;
 
     sup->worker_count = count;
+    sup->sockets_version++;
     log_count(sup);
     if (sup->phase != SUPERVISOR_RUNNING) {
         for (unsigned i = count; i < before; i++)

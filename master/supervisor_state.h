@@ -49,6 +49,7 @@ struct supervisor {
     unsigned pending_count;  /* wanted when the resize under way is done; 0: no other change */
     enum resize_phase resize;
     unsigned settling_looks;
+    unsigned sockets_version;
     bool is_ready_awaited; /* on_all_ready is still to be called */
     int geoip_fd;          /* -1: none */
     struct respawn respawn;

@@ -16,6 +16,8 @@
 #include "supervisor_state.h"
 #include "worker_spawn.h"
 
+#define STATUS_UNKNOWN (255 << 8) /* as of waitpid(2): exited with 255 */
+
 static struct shm_worker_stats *slot_stats(const struct worker_slot *slot)
 {
     return &slot->supervisor->options.stats->stats->workers[slot->index];
@@ -285,6 +287,22 @@ static void reap_orphans(const struct supervisor *sup)
     }
 }
 
+/* Is the worker gone? One whose status somebody else has taken is no child any more (ECHILD), and gone all the same. */
+static bool slot_try_reap(const struct worker_slot *slot, int *status_out)
+{
+    pid_t pid = waitpid(slot->pid, status_out, WNOHANG);
+
+    if (pid != -1 || errno != ECHILD)
+        return pid == slot->pid;
+    *status_out = STATUS_UNKNOWN;
+    struct log_event e;
+    log_event_begin(&e, LOG_WARN, "somebody else has reaped a worker: how it ended is not known");
+    log_event_u64(&e, LOG_KEY_WORKER, slot->index);
+    log_event_u64(&e, LOG_KEY_PID, (uint64_t)slot->pid);
+    log_event_end(&e);
+    return true;
+}
+
 /* Only our own pids are asked for: other children are other people's, unless there are no other people. */
 static void supervisor_reap(struct supervisor *sup)
 {
@@ -292,7 +310,7 @@ static void supervisor_reap(struct supervisor *sup)
         struct worker_slot *slot = &sup->slots[i];
         int status;
 
-        if (worker_slot_has_process(slot) && waitpid(slot->pid, &status, WNOHANG) == slot->pid)
+        if (worker_slot_has_process(slot) && slot_try_reap(slot, &status))
             slot_on_death(sup, slot, status);
     }
     if (getpid() == 1)

@@ -36,7 +36,7 @@ class Manager:
         if watchdog_s:
             self.env["WATCHDOG_USEC"] = str(int(watchdog_s * 1e6))
         self.main_pid = None
-        self.store = []  # (name, fd), in the order of arrival
+        self.store = []  # (name, fd), in the order of arrival; hand it to a daemon's `sockets` for a restart
         self._messages = []
         self._lock = threading.Lock()
         threading.Thread(target=self._receive, daemon=True).start()
@@ -108,13 +108,3 @@ class Manager:
             for _, fd in self.store:
                 os.close(fd)
             self.store = []
-
-
-def activation(sockets):
-    """
-    Popen arguments for a process that gets (name, descriptor or socket) as systemd passes them: at 3 and up, with LISTEN_FDS,
-    LISTEN_FDNAMES and, set in the child, LISTEN_PID.
-    """
-    fds = [s if isinstance(s, int) else s.fileno() for _, s in sockets]
-    env = {"LISTEN_FDS": str(len(fds)), "LISTEN_FDNAMES": ":".join(name for name, _ in sockets)}
-    return env, fds
