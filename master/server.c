@@ -158,6 +158,7 @@ static int load_state(struct server *s)
     state_set_rate(s->state, s->config->rate_limit, s->config->rate_window_ms);
     state_set_geoip_available(s->state, s->config->geoip_db != NULL);
     server_log_loaded(s, &loaded);
+    state_log_differences(s->state, s->config);
     return loaded.country_rules == 0 || s->config->geoip_db != NULL ? CLI_DONE : refuse_countries(loaded.country_rules);
 }
 

@@ -56,6 +56,9 @@ void state_close(struct state **state);
 int state_load(struct state *state, const struct config *config, struct state_loaded *out,
                struct strbuf *why) MUST_CHECK;
 
+/** Log what the database has not, or has otherwise, of the routes and rules of a configuration that was loaded: one INFO line each. */
+void state_log_differences(struct state *state, const struct config *config);
+
 /** The id of a listener's address; it keeps it as long as the process lives. 0, or ERR_TOO_LARGE if all ids have been given out. */
 int state_assign_id(struct state *state, const struct listen_addr *addr, uint16_t *id_out) MUST_CHECK;
 
