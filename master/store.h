@@ -8,7 +8,6 @@
 #include "strbuf.h"
 
 struct config;
-struct config_listener;
 
 /*
  * The database: the source of truth for routes, firewall rules and stored connection limits. One process has it open at a time,
@@ -106,26 +105,6 @@ struct store_seeded {
  */
 int store_seed(struct store *store, const struct config *config, struct store_seeded *out,
                struct strbuf *why) MUST_CHECK;
-
-/** What of a configuration the database has not (missing), or has otherwise (different). */
-struct store_difference {
-    uint64_t missing;
-    uint64_t different;
-};
-
-/** @param listener  whose routes differ; NULL: the firewall rules do (which can only be missing). May not use the store. */
-typedef void (*store_difference_fn)(const struct config_listener *listener, const struct store_difference *difference,
-                                    void *ctx);
-
-/**
- * Tell, for each listener and for the firewall rules, what the configuration would have seeded, had it not come too late: for people who
- * expect a change of the file to take effect. Nothing is told where all is there. A look-up for each route of the file.
- *
- * @param config  has been seeded
- * @return 0, or as reading
- */
-int store_compare(struct store *store, const struct config *config, store_difference_fn fn, void *ctx,
-                  struct strbuf *why) MUST_CHECK;
 
 /* ---- reading: in the order of first insertion ---- */
 

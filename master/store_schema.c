@@ -68,10 +68,6 @@ static const char *const statements[STMT_COUNT] = {
     [STMT_ADD_RULE] = "INSERT INTO firewall_rules (type, value) VALUES (?1, ?2) ON CONFLICT (type, value) DO NOTHING",
     [STMT_REMOVE_RULE] = "DELETE FROM firewall_rules WHERE type = ?1 AND value = ?2",
     [STMT_MARK_RULES_SEEDED] = "UPDATE seeding SET rules_seeded_at = unixepoch() WHERE rules_seeded_at IS NULL",
-    [STMT_BEGIN_READING] = "BEGIN",
-    [STMT_COMPARE_ROUTE] = "SELECT (backend, send_proxy_protocol) IS (?3, ?4) FROM routes"
-                           " WHERE listener_id = ?1 AND hostname = ?2",
-    [STMT_COMPARE_RULE] = "SELECT 1 FROM firewall_rules WHERE type = ?1 AND value = ?2",
 };
 
 uint32_t store_schema_version(void)
