@@ -223,6 +223,7 @@ static int be_born(struct worker *w, struct strbuf *why)
     int rc;
 
     w->descriptor_limit = descriptor_limit(); /* the sandbox does not let us ask any more */
+    host_facts_read(&w->host);
     if ((rc = control_receive_handover(&h, why)) != 0 || (rc = map_shared_memory(w, &h, why)) != 0 ||
         (rc = start_loop(w, why)) != 0 || (rc = sandbox_enter(h.drop_uid, h.drop_gid, why)) != 0)
         return rc;

@@ -8,6 +8,7 @@
 #include "client_hello.h"
 #include "ctl_msg.h"
 #include "handover.h"
+#include "host_facts.h"
 #include "pool.h"
 #include "shm_layout.h"
 #include "table_view.h"
@@ -58,6 +59,7 @@ struct worker {
     uint32_t conn_count; /* open connections */
     uint32_t conn_cap;   /* of them, that the descriptors suffice for: conn_cap.h */
     uint64_t descriptor_limit;
+    struct host_facts host;
     unsigned listener_count; /* open ones */
     bool is_accept_paused;
     uint64_t pause_logged_ms; /* monotonic; a worker at its limit says so now and then, not at each connection */
