@@ -85,6 +85,9 @@ void state_listener_gone(struct state *state, uint16_t id);
 /** Is every backend's name asked for once? */
 bool state_is_settled(const struct state *state);
 
+/** Ask again now for names of backends that could not be resolved, after a reload: somebody may have mended what was wrong. */
+void state_retry_names(struct state *state);
+
 /** The limit of new connections per client address (0: off) and window, in force with the next connection. */
 void state_set_rate(struct state *state, uint32_t limit, uint32_t window_ms);
 
