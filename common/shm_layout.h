@@ -34,7 +34,7 @@
  * Only what the admin API can change at run time lives here. What comes from the configuration alone reaches workers by ctl_msg.h.
  */
 
-#define SHM_LAYOUT_VERSION 1
+#define SHM_LAYOUT_VERSION 2
 #define SHM_TABLES_MAGIC   0x31424154504d434dull /* "MCMPTAB1" */
 #define SHM_STATS_MAGIC    0x31415453504d434dull /* "MCMPSTA1" */
 
@@ -181,21 +181,38 @@ _Static_assert(sizeof(struct shm_backend) == 4, "shared layout");
 
 /* ---- stats segment ---- */
 
+/** Times, counted by buckets (stats.h says where they end). */
+#define SHM_HISTOGRAM_BUCKETS 16
+struct shm_histogram {
+    _Atomic uint64_t buckets[SHM_HISTOGRAM_BUCKETS]; /* each counts its own values only, not those of the ones below */
+    _Atomic uint64_t sum_us;
+};
+
 /** What one worker counts on one listener. Single writer (the slot's worker), so a plain load, add and store is enough. */
 struct shm_listener_stats {
     _Atomic uint64_t accepted;
     _Atomic uint64_t bytes_in;  /* from clients */
     _Atomic uint64_t bytes_out; /* to clients */
     _Atomic uint64_t closed[CLOSE_REASON_MAX];
+    struct shm_histogram connect;    /* from the complete hello to the connected backend */
+    struct shm_histogram first_byte; /* from there to the backend's first byte */
+    struct shm_histogram duration;   /* from accept to the end, of connections that had reached their backend */
 };
+
+/* Index of shm_worker_stats.hellos and proxy_headers. */
+enum shm_hello_count { SHM_HELLO_NO_NAME, SHM_HELLO_NAME, SHM_HELLO_COUNTS };
+enum shm_proxy_header_count { SHM_PROXY_HEADER_NO_ADDRESS, SHM_PROXY_HEADER_ADDRESS, SHM_PROXY_HEADER_COUNTS };
 
 struct shm_worker_stats {
     _Alignas(SHM_CACHE_LINE) _Atomic uint64_t
         pinned_epoch; /* 0: outside of a look-up; cleared by the master when the worker died */
     _Alignas(SHM_CACHE_LINE) _Atomic uint64_t heartbeat; /* goes up at least every 250 ms while the loop turns */
     _Atomic uint64_t pid;                                /* set by the worker when it is ready; 0: none */
-    _Atomic uint64_t accepted_before; /* accepted by earlier workers of this slot; set by the master */
-    _Atomic uint64_t country_unknown; /* look-ups that found no country */
+    _Atomic uint64_t accepted_before;          /* accepted by earlier workers of this slot; set by the master */
+    _Atomic uint64_t country_unknown;          /* look-ups that found no country */
+    _Atomic uint64_t conn_cap;                 /* connections that this worker can hold; set by it when it is ready */
+    _Atomic uint64_t hellos[SHM_HELLO_COUNTS]; /* valid ones; the others end their connection, see closed */
+    _Atomic uint64_t proxy_headers[SHM_PROXY_HEADER_COUNTS]; /* the same */
     _Alignas(SHM_CACHE_LINE) struct shm_listener_stats listeners[SHM_LISTENERS_MAX];
 };
 

@@ -12,7 +12,8 @@ struct stats_segment {
     int fd;                  /* memfd, sealed against growing and shrinking, close-on-exec */
     uint64_t bytes;
     unsigned
-        listener_end; /* ids below this have been in use; memory behind is not touched, as reading would allocate it */
+        listener_end;  /* ids below this have been in use; memory behind is not touched, as reading would allocate it */
+    unsigned slot_end; /* the same for worker slots */
 };
 
 /**
@@ -26,9 +27,13 @@ void stats_segment_fini(struct stats_segment *segment);
 /** From now on a listener of this id counts. */
 void stats_segment_use_listener(struct stats_segment *segment, unsigned id);
 
+/** From now on a worker may be in this slot. */
+void stats_segment_use_slot(struct stats_segment *segment, unsigned slot);
+
 /**
  * Take back what a dead worker left in its slot: its open connections, its epoch pin and its pid; its counters stay, and count from
- * now on as those of earlier workers. Only when the process is gone.
+ * now on as those of earlier workers. What it had accepted and not closed counts as closed by its death (CLOSE_WORKER_DIED), so that
+ * on every listener connections accepted are those closed and those open. Only when the process is gone.
  */
 void stats_segment_clear_slot(struct stats_segment *segment, unsigned slot);
 

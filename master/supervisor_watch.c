@@ -135,6 +135,7 @@ static int slot_make_worker(struct supervisor *sup, struct worker_slot *slot)
 
     if (rc != 0)
         return rc;
+    stats_segment_use_slot(sup->options.stats, slot->index);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
         return ERR_SYSTEM;
     struct ctl_channel *channel = ctl_channel_new(sup->loop, pair[0], on_message, on_down, slot);
@@ -240,6 +241,7 @@ static void slot_on_death(struct supervisor *sup, struct worker_slot *slot, int 
     log_death(slot, pid, status, was_expected);
     if (!was_expected)
         respawn_note_death(&sup->respawn, clock_monotonic_ms());
+    sup->restart_count += !was_expected && is_wanted;
     if (is_wanted)
         supervisor_start_dead(sup);
     else

@@ -100,13 +100,17 @@ struct conn {
     char *labels;             /* "sni\0backend\0", own; NULL until the hello is complete */
     const char *detail;       /* static words for the log line: why a hello or header was refused; or NULL */
     uint64_t id;
-    uint64_t started_ms; /* monotonic */
+    uint64_t started_us; /* monotonic */
     uint64_t bytes_in;   /* from the client */
     uint64_t bytes_out;  /* to the client */
     struct ip_endpoint client;
+    /* Microseconds after started_us, UINT32_MAX if more: when the hello was complete; from RELAY on when the backend had it, and 0
+     * once the backend's first byte has come. */
+    uint32_t mark_us;
     struct conn_side front; /* the client's socket */
     struct conn_side back;  /* the backend's socket */
 };
+_Static_assert(sizeof(struct conn) == 176, "an idle connection is small");
 #define CONN_MAGIC      0x434f4e31u
 #define CONN_MAGIC_DEAD 0x44454144u /* closed, but an event may still point at it */
 
@@ -209,6 +213,12 @@ uint32_t conn_connect_deadline(const struct conn *c);
 /** A backlog with a copy of bytes that were not sent; NULL: no memory. free() it. */
 struct backlog *conn_backlog_new(struct bytes unsent);
 
+/** Microseconds since it was accepted. */
+uint64_t conn_age_us(const struct conn *c);
+
+/** That age, to be kept in mark_us. */
+uint32_t conn_mark_of(uint64_t age_us);
+
 /** Count bytes that came from or went to the client, here and in the listener's statistics. */
 void conn_count_in(struct conn *c, size_t n);
 void conn_count_out(struct conn *c, size_t n);
@@ -217,6 +227,6 @@ const char *conn_sni(const struct conn *c);     /* "" when there is none (yet) *
 const char *conn_backend(const struct conn *c); /* canonical text of the backend; "" when there is none (yet) */
 
 /** Write the access line. */
-void conn_log(const struct conn *c, enum close_reason reason);
+void conn_log(const struct conn *c, enum close_reason reason, uint64_t age_us);
 
 #endif
