@@ -23,6 +23,7 @@
 #include "log_output.h"
 #include "rate_limit.h"
 #include "server_internal.h"
+#include "server_metrics.h"
 #include "state.h"
 #include "supervisor.h"
 #include "tables.h"
@@ -160,8 +161,6 @@ void server_warn_of_unserved(const struct config *config)
 {
     if (config->grpc_addr_count > 0)
         log_text(LOG_WARN, "[grpc] was checked, but this version has no admin API: nothing listens there");
-    if (config->has_metrics)
-        log_text(LOG_WARN, "[metrics] was checked, but this version has no metrics: nothing listens there");
 }
 
 static int load_state(struct server *s)
@@ -297,6 +296,14 @@ static int add_listener(struct server *s, const struct config_listener *listener
     return rc == 0 ? CLI_DONE : fail_logged("cannot listen", text);
 }
 
+static int open_metrics(struct server *s)
+{
+    char text[512];
+    struct strbuf why = STRBUF_OF(text);
+
+    return server_metrics_open(s, &why) == 0 ? CLI_DONE : fail_logged("cannot serve metrics", text);
+}
+
 static int add_listeners(struct server *s)
 {
     int status = CLI_DONE;
@@ -425,7 +432,8 @@ static int start(struct server *s)
     /* The database is seeded last: a start that fails, for a port in use, leaves the file's routes to be seeded by the next. */
     if ((status = open_binary(s)) != CLI_DONE || (status = open_state(s)) != CLI_DONE ||
         (status = make_supervisor(s)) != CLI_DONE || (status = load_geoip(s)) != CLI_DONE ||
-        (status = add_listeners(s)) != CLI_DONE || (status = load_state(s)) != CLI_DONE)
+        (status = add_listeners(s)) != CLI_DONE || (status = open_metrics(s)) != CLI_DONE ||
+        (status = load_state(s)) != CLI_DONE)
         return status;
     s->settle_deadline_ms = clock_monotonic_ms() + RESOLVE_WAIT_MS;
     start_watchers(s);
@@ -435,6 +443,7 @@ static int start(struct server *s)
 /** Take everything down, as far as it came up. */
 static void fini(struct server *s)
 {
+    server_metrics_close(s);
     supervisor_free(&s->supervisor);
     state_close(&s->state);
     if (s->binary_fd >= 0)

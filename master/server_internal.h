@@ -10,6 +10,7 @@
 struct config;
 struct log_drain;
 struct log_output;
+struct server_metrics;
 struct state;
 struct state_loaded;
 struct supervisor;
@@ -28,6 +29,7 @@ struct server {
     struct state *state;
     int binary_fd;
     struct supervisor *supervisor;
+    struct server_metrics *metrics; /* NULL until the listeners are there */
     ev_signal on_term, on_int, on_hup;
     ev_timer housekeeping;
     uint64_t settle_deadline_ms; /* until then workers wait for the names of backends */

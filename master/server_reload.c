@@ -13,6 +13,7 @@
 #include "geoip.h"
 #include "log_event.h"
 #include "server_internal.h"
+#include "server_metrics.h"
 #include "state.h"
 #include "supervisor.h"
 #include "worker_settings.h"
@@ -25,6 +26,7 @@ struct reload {
     unsigned count;                    /* of the next two */
     struct ctl_listener **listeners;   /* one for each of the configuration, in its order */
     struct listener_record **prepared; /* the same; NULL for those that are there already */
+    struct metrics_endpoint *metrics;
     struct state_loaded loaded;
     char text[1024];
     struct strbuf why; /* over text */
@@ -143,6 +145,11 @@ static int prepare_listeners(struct reload *r)
     return rc;
 }
 
+static int prepare_metrics(struct reload *r)
+{
+    return server_metrics_prepare(r->server, r->config, &r->metrics, &r->why);
+}
+
 static int load_state(struct reload *r)
 {
     const struct config *old = r->server->config;
@@ -214,6 +221,7 @@ static void switch_over(struct reload *r)
     supervisor_set_geoip(s->supervisor, r->geoip_fd);
     r->geoip_fd = -1;
     switch_listeners(r);
+    server_metrics_commit(s, r->config, &r->metrics);
     switch_worker_count(r);
     struct config *old = s->config;
     s->config = r->config;
@@ -227,6 +235,7 @@ static void reload_fini(struct reload *r)
 {
     for (unsigned i = 0; r->prepared != NULL && i < r->count; i++)
         supervisor_abort_listener(&r->prepared[i]);
+    server_metrics_abort(&r->metrics);
     for (unsigned i = 0; r->listeners != NULL && i < r->count; i++)
         free(r->listeners[i]);
     free(r->listeners);
@@ -243,8 +252,10 @@ void server_reload(struct server *s)
 
     r->why = STRBUF_OF(r->text);
     log_text(LOG_INFO, "reloading the configuration");
-    if (read_config(r) == 0 && refuse_what_needs_a_restart(r) == 0 && load_geoip(r) == 0 && prepare_listeners(r) == 0 &&
-        load_state(r) == 0) {
+    bool is_ready = read_config(r) == 0 && refuse_what_needs_a_restart(r) == 0 && load_geoip(r) == 0 &&
+                    prepare_listeners(r) == 0 && prepare_metrics(r) == 0 && load_state(r) == 0;
+    server_metrics_note_reload(s, is_ready);
+    if (is_ready) {
         switch_over(r);
         log_text(LOG_INFO, "configuration reloaded");
     } else {
