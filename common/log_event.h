@@ -72,7 +72,16 @@ int log_level_parse(struct bytes word, enum log_level *out) MUST_CHECK;
     X(LOG_KEY_ADDRESSES,     "addresses")    \
     X(LOG_KEY_TTL_S,         "ttl_s")        \
     X(LOG_KEY_DELAY_MS,      "delay_ms")     \
-    X(LOG_KEY_DAMAGED,       "damaged")
+    X(LOG_KEY_DAMAGED,       "damaged")      \
+    X(LOG_KEY_RULE,          "rule")         \
+    X(LOG_KEY_VALUE,         "value")        \
+    X(LOG_KEY_PROXY_PROTOCOL, "send_proxy_protocol") \
+    X(LOG_KEY_ROUTES_ADDED,  "routes_added") \
+    X(LOG_KEY_ROUTES_REPLACED, "routes_replaced") \
+    X(LOG_KEY_ROUTES_REMOVED, "routes_removed") \
+    X(LOG_KEY_RULES_ADDED,   "rules_added")  \
+    X(LOG_KEY_RULES_REMOVED, "rules_removed") \
+    X(LOG_KEY_UNCHANGED,     "unchanged")
 /* clang-format on */
 
 #define LOG_KEY_ENUM(id, word) id,

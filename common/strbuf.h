@@ -39,6 +39,14 @@ static inline void strbuf_reset(struct strbuf *s)
     s->data[0] = '\0';
 }
 
+/** Take back what was added since the text had this length. */
+static inline void strbuf_cut(struct strbuf *s, size_t len)
+{
+    CHECK(len <= s->len);
+    s->len = len;
+    s->data[len] = '\0';
+}
+
 void strbuf_add(struct strbuf *s, const char *text);
 void strbuf_add_bytes(struct strbuf *s, struct bytes b);
 void strbuf_add_char(struct strbuf *s, char c);

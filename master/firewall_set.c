@@ -91,6 +91,15 @@ static struct shm_fw_rule *find_prefix(const struct firewall_set *set, struct ta
     return NULL;
 }
 
+shm_off firewall_set_find(const struct firewall_set *set, struct tables *t, const struct ip_cidr *prefix,
+                          _Atomic uint64_t **slot_out)
+{
+    shm_off off = 0;
+
+    (void)find_prefix(set, t, prefix, &off, slot_out);
+    return off;
+}
+
 static uint8_t flags_of(const struct shm_fw_rule *record)
 {
     return atomic_load_explicit(&record->flags, memory_order_relaxed);

@@ -10,8 +10,8 @@
 #include "hash_writer.h"
 #include "tables.h"
 
-/* All rules of the firewall: those in force, or some that are being put together aside. Used by firewall_writer.c and
- * firewall_bulk.c only. It shows records and counts them; whose they are is its user's business. */
+/* All rules of the firewall: those in force, or some that are being put together aside. Used by firewall_writer.c,
+ * firewall_bulk.c and firewall_batch.c only. It shows records and counts them; whose they are is its user's business. */
 
 #define FIREWALL_FAMILIES 2 /* 0: IPv4, 1: IPv6 */
 
@@ -42,6 +42,10 @@ int firewall_masks_new(struct tables *t, shm_off *masks_out) MUST_CHECK;
 
 /** The record that a new prefix takes, not visible yet. 0 or ERR_NO_MEMORY. */
 int firewall_record_new(struct tables *t, const struct firewall_rule *rule, shm_off *record_out) MUST_CHECK;
+
+/** The record of a prefix, for either spelling; 0: none. *slot_out, set if there is one, is where it is shown. */
+shm_off firewall_set_find(const struct firewall_set *set, struct tables *t, const struct ip_cidr *prefix,
+                          _Atomic uint64_t **slot_out);
 
 bool firewall_set_has(const struct firewall_set *set, struct tables *t, const struct firewall_rule *rule);
 

@@ -26,8 +26,7 @@ void firewall_writer_free(struct firewall_writer **writer)
 
 /* ---- arrays built anew ---- */
 
-/** A copy of the masks in force, for a root that shows the same rules. A place for the old ones in the retire queue comes with it. */
-static int copy_masks(struct firewall_writer *w, shm_off *masks_out)
+int firewall_writer_copy_masks(struct firewall_writer *w, shm_off *masks_out)
 {
     if (tables_retire_reserve(w->tables, 1) != 0)
         return ERR_NO_MEMORY;
@@ -52,7 +51,7 @@ static int replace_array(struct firewall_writer *w, unsigned family, uint32_t mo
 
     if (hash_rebuild_prepare(&w->live.hash[family], w->tables, more, &rebuild) != 0)
         return ERR_NO_MEMORY;
-    if (copy_masks(w, &masks) != 0) {
+    if (firewall_writer_copy_masks(w, &masks) != 0) {
         hash_rebuild_abort(&rebuild, w->tables);
         return ERR_NO_MEMORY;
     }

@@ -108,4 +108,25 @@ void firewall_bulk_publish(struct firewall_bulk **bulk);
 /** Drop it; nothing has changed. Accepts NULL, clears the caller's pointer. */
 void firewall_bulk_abort(struct firewall_bulk **bulk);
 
+/*
+ * Many changes shown by one store of the root, as route_batch of route_writer.h: made in copies of the hash arrays in force, which
+ * share their records. None may be prepared or published between begin and publish.
+ */
+struct firewall_batch;
+
+/** 0 or ERR_NO_MEMORY. */
+int firewall_batch_begin(struct firewall_writer *writer, struct firewall_batch **out) MUST_CHECK;
+
+/** Add a rule. 0; ERR_EXISTS, and the batch is as it was; ERR_NO_MEMORY: then abort. */
+int firewall_batch_add(struct firewall_batch *batch, const struct firewall_rule *rule) MUST_CHECK;
+
+/** Remove a rule. 0; ERR_NOT_FOUND, and the batch is as it was; ERR_NO_MEMORY: then abort. */
+int firewall_batch_remove(struct firewall_batch *batch, const struct firewall_rule *rule) MUST_CHECK;
+
+/** Show all of it. Cannot fail. Frees *batch and clears it. */
+void firewall_batch_publish(struct firewall_batch **batch);
+
+/** Drop it; nothing has changed. Accepts NULL, clears the caller's pointer. */
+void firewall_batch_abort(struct firewall_batch **batch);
+
 #endif

@@ -193,18 +193,71 @@ static bool is_listening_tcp(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 && protocol == IPPROTO_TCP;
 }
 
+static int get_int(int fd, int level, int name)
+{
+    int value = 0;
+    socklen_t len = sizeof value;
+
+    return getsockopt(fd, level, name, &value, &len) == 0 ? value : -1;
+}
+
+int listen_sockets_describe(int fd, struct listen_addr *addr_out, bool *has_reuse_port_out)
+{
+    static const uint8_t any[16];
+    struct sockaddr_storage ss = {0};
+    socklen_t len = sizeof ss;
+
+    if (!is_listening_tcp(fd) || getsockname(fd, (struct sockaddr *)&ss, &len) != 0)
+        return ERR_INVALID;
+    struct ip_endpoint end = ip_endpoint_of_sockaddr(&ss);
+    if (end.addr.family == 0)
+        return ERR_INVALID;
+    *addr_out = (struct listen_addr){.addr = end.addr, .port = end.port};
+    if (end.addr.family == 6 && memcmp(end.addr.bytes, any, sizeof any) == 0 &&
+        get_int(fd, IPPROTO_IPV6, IPV6_V6ONLY) == 0)
+        *addr_out = (struct listen_addr){.is_dual_stack = true, .port = end.port};
+    *has_reuse_port_out = get_int(fd, SOL_SOCKET, SO_REUSEPORT) == 1;
+    return 0;
+}
+
+/* A duplicate of a socket that we did not open, made as ours are. -1 with errno. */
+static int adopt_one(int inherited_fd)
+{
+    int flags = fcntl(inherited_fd, F_GETFL);
+
+    /* A predecessor that was about to end may have left listen_sockets_refuse_new() in force. ENOENT: it has not. */
+    if (set_int(inherited_fd, SOL_SOCKET, SO_DETACH_FILTER, 0) != 0 && errno != ENOENT)
+        return -1;
+    if (flags < 0 || fcntl(inherited_fd, F_SETFL, flags | O_NONBLOCK) != 0 || set_inherited_options(inherited_fd) != 0)
+        return -1;
+    return fcntl(inherited_fd, F_DUPFD_CLOEXEC, 3);
+}
+
+int listen_sockets_adopt(const int *inherited_fds, unsigned count, int *fds_out, struct strbuf *why)
+{
+    for (unsigned i = 0; i < count; i++) {
+        fds_out[i] = adopt_one(inherited_fds[i]);
+        if (fds_out[i] < 0) {
+            int rc = listen_fail(errno, why);
+            listen_sockets_close(fds_out, i);
+            return rc;
+        }
+    }
+    if (count == 0 || listen_sockets_balance(fds_out[0], 0) == 0)
+        return 0;
+    int rc = listen_fail(errno, why);
+    listen_sockets_close(fds_out, count);
+    return rc;
+}
+
 int listen_sockets_share(int inherited_fd, unsigned count, int *fds_out, struct strbuf *why)
 {
     if (!is_listening_tcp(inherited_fd)) {
         strbuf_add(why, "the descriptor passed in is no listening TCP socket");
         return ERR_INVALID;
     }
-    int flags = fcntl(inherited_fd, F_GETFL);
-    if (flags < 0 || fcntl(inherited_fd, F_SETFL, flags | O_NONBLOCK) != 0 || set_inherited_options(inherited_fd) != 0)
-        return listen_fail(errno, why);
-
     for (unsigned i = 0; i < count; i++) {
-        fds_out[i] = fcntl(inherited_fd, F_DUPFD_CLOEXEC, 3);
+        fds_out[i] = adopt_one(inherited_fd);
         if (fds_out[i] < 0) {
             int rc = listen_fail(errno, why);
             listen_sockets_close(fds_out, i);
@@ -232,6 +285,24 @@ int listen_sockets_balance(int fd, unsigned count)
         return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program) == 0 ? 0 : ERR_SYSTEM;
     /* ENOENT: no program was attached. */
     return set_int(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0) == 0 || errno == ENOENT ? 0 : ERR_SYSTEM;
+}
+
+/*
+ * A socket's filter sees a packet from its TCP header on (tcp_v4_rcv(), tcp_v6_rcv()), also one for a handshake that is under way.
+ * The 14th byte holds the flags; a SYN without ACK begins a handshake.
+ */
+int listen_sockets_refuse_new(int fd)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TH_SYN | TH_ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TH_SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
+
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0 ? 0 : ERR_SYSTEM;
 }
 
 void listen_sockets_close(int *fds, unsigned count)

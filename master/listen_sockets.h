@@ -43,6 +43,24 @@ int listen_sockets_open(const struct listen_addr *addr, unsigned count, int *fds
 int listen_sockets_share(int inherited_fd, unsigned count, int *fds_out, struct strbuf *why) MUST_CHECK;
 
 /**
+ * Make `count` sockets that were opened for us, one for each slot, our own: duplicates with the options above, reached by all
+ * connections (listen_sockets_balance() is undone).
+ *
+ * @param inherited_fds  borrowed; listening TCP sockets of one address with SO_REUSEPORT, in the kernel's order
+ * @return as listen_sockets_share()
+ */
+int listen_sockets_adopt(const int *inherited_fds, unsigned count, int *fds_out, struct strbuf *why) MUST_CHECK;
+
+/**
+ * What is this descriptor?
+ *
+ * @param addr_out            where it listens
+ * @param has_reuse_port_out  was it opened with SO_REUSEPORT, so that others may be added?
+ * @return 0; ERR_INVALID if it is no listening TCP socket
+ */
+int listen_sockets_describe(int fd, struct listen_addr *addr_out, bool *has_reuse_port_out) MUST_CHECK;
+
+/**
  * Let new connections reach only the first `count` sockets of an address, so that the others' queues run dry before they are closed;
  * 0: all of them again.
  *
@@ -50,6 +68,15 @@ int listen_sockets_share(int inherited_fd, unsigned count, int *fds_out, struct 
  * @return 0; ERR_SYSTEM with errno
  */
 int listen_sockets_balance(int fd, unsigned count) MUST_CHECK;
+
+/**
+ * Let no handshake begin at this socket any more, while those under way complete and can be accepted: SYNs are dropped, so that their
+ * senders repeat them a second later and then find who listens there next, or nobody. Not for a socket that somebody else goes on
+ * using. Accepted connections inherit the rule, which means nothing to them.
+ *
+ * @return 0; ERR_SYSTEM with errno
+ */
+int listen_sockets_refuse_new(int fd) MUST_CHECK;
 
 /** Close those that are not -1, and set them to -1. */
 void listen_sockets_close(int *fds, unsigned count);

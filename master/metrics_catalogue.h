@@ -33,7 +33,7 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
     X(METRIC_WORKERS_CONFIGURED, GAUGE,     "mcproxy_workers_configured",              "",                 "Workers that there should be.") \
     X(METRIC_RESTARTS,           COUNTER,   "mcproxy_worker_restarts_total",           "",                 "Workers that died and were replaced.") \
     X(METRIC_BACKENDS,           GAUGE,     "mcproxy_backends",                        "",                 "Different backends of the routes in force.") \
-    X(METRIC_GENERATION,         GAUGE,     "mcproxy_table_generation",                "",                 "Goes up with every change of routes, rules or backend addresses that the workers see.") \
+    X(METRIC_GENERATION,         GAUGE,     "mcproxy_table_generation",                "",                 "Goes up with every change of routes or firewall rules.") \
     X(METRIC_TABLE_BYTES,        GAUGE,     "mcproxy_table_bytes",                     "",                 "Shared memory that routes, backends and rules take.") \
     X(METRIC_RELOADS,            COUNTER,   "mcproxy_reloads_total",                   "result",           "Reloads of the configuration.") \
     X(METRIC_RELOAD_OK,          GAUGE,     "mcproxy_last_reload_successful",          "",                 "1: the last reload, or the start, put its configuration in force; 0: it was refused.") \
@@ -41,6 +41,12 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
     X(METRIC_OPEN_FDS,           GAUGE,     "mcproxy_open_fds",                        "process",          "Open file descriptors, of the master and of each worker.") \
     X(METRIC_MAX_FDS,            GAUGE,     "mcproxy_max_fds",                         "",                 "File descriptors that each process may have open.") \
     X(METRIC_LOG_DROPPED,        COUNTER,   "mcproxy_log_dropped_total",               "stage",            "Log lines lost: in a worker, whose ring was full, or at the output, which took none.") \
+    X(METRIC_ADMIN_CONNECTIONS,  COUNTER,   "mcproxy_admin_connections_total",         "",                 "Connections to the admin API.") \
+    X(METRIC_ADMIN_ACTIVE,       GAUGE,     "mcproxy_admin_connections_active",        "",                 "Connections to the admin API open now.") \
+    X(METRIC_ADMIN_REFUSED,      COUNTER,   "mcproxy_admin_connections_refused_total", "",                 "Connections to the admin API closed because there were too many.") \
+    X(METRIC_ADMIN_ABUSED,       COUNTER,   "mcproxy_admin_connections_abused_total",  "",                 "Connections to the admin API ended for exceeding a budget.") \
+    X(METRIC_ADMIN_CALLS,        COUNTER,   "mcproxy_admin_calls_total",               "",                 "Calls of the admin API's methods.") \
+    X(METRIC_ADMIN_BYTES,        GAUGE,     "mcproxy_admin_buffered_bytes",            "",                 "Memory held for clients of the admin API.") \
     X(METRIC_STOPPING,           GAUGE,     "mcproxy_stopping",                        "",                 "1: no new connections, running ones drain.") \
     X(METRIC_START_TIME,         GAUGE,     "mcproxy_start_time_seconds",              "",                 "When the server was started, Unix time.") \
     X(METRIC_BUILD_INFO,         GAUGE,     "mcproxy_build_info",                      "version",          "Always 1.")

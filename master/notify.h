@@ -26,14 +26,23 @@ void notify_init(struct notify *notify);
 
 bool notify_is_wanted(const struct notify *notify);
 
-/** Send one state, lines of KEY=value. */
-void notify_send(struct notify *notify, const char *state);
-void notify_sendf(struct notify *notify, const char *format, ...) PRINTF_LIKE(2, 3);
+#define NOTIFY_FDS_MAX 253 /* SCM_MAX_FD, unix(7) */
 
-/** The same with descriptors (FDSTORE=1); they stay ours. */
-void notify_send_fds(struct notify *notify, const char *state, const int *fds, unsigned count);
+/**
+ * Send one state, lines of KEY=value; at most 4 KiB.
+ *
+ * @return false if it was lost; true also when there is nobody to tell
+ */
+bool notify_send(struct notify *notify, const char *state);
+bool notify_sendf(struct notify *notify, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/** The same with up to NOTIFY_FDS_MAX descriptors (FDSTORE=1); they stay ours. */
+bool notify_send_fds(struct notify *notify, const char *state, const int *fds, unsigned count);
 
 /** RELOADING=1 with the MONOTONIC_USEC that systemd insists on. */
-void notify_reloading(struct notify *notify);
+bool notify_reloading(struct notify *notify);
+
+/** Add a text that comes from elsewhere, as a value: a line's end would begin a key, and systemd refuses what is no UTF-8. */
+void notify_add_text(struct strbuf *out, const char *text);
 
 #endif

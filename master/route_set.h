@@ -10,8 +10,8 @@
 #include "hostname.h"
 #include "tables.h"
 
-/* All routes of all listeners as one table: the one in force, or one that is being built aside. Used by route_writer.c and
- * route_bulk.c only. It stores records and counts them; who owns a record and when it is freed is its user's business. */
+/* All routes of all listeners as one table: the one in force, or one that is being built aside. Used by route_writer.c,
+ * route_bulk.c and route_batch.c only. It stores records and counts them; who owns a record and when it is freed is its user's business. */
 
 #define ROUTE_DEPTHS_BYTES (SHM_LISTENERS_MAX * sizeof(struct shm_route_depths))
 

@@ -45,14 +45,13 @@ void route_record_free(struct route_writer *w, shm_off record)
     backend_set_release(w->backends, backend);
 }
 
-static bool free_retired_record(struct retired *item)
+bool route_record_free_retired(struct retired *item)
 {
     route_record_free(item->owner, item->off);
     return true;
 }
 
-/** A copy of the wildcard depths in force. A place for the old ones in the retire queue comes with it. */
-static int copy_depths(struct route_writer *w, shm_off *depths_out)
+int route_writer_copy_depths(struct route_writer *w, shm_off *depths_out)
 {
     if (tables_retire_reserve(w->tables, 1) != 0)
         return ERR_NO_MEMORY;
@@ -77,7 +76,7 @@ static int replace_array(struct route_writer *w, uint32_t more)
 
     if (hash_rebuild_prepare(&w->live->hash, w->tables, more, &rebuild) != 0)
         return ERR_NO_MEMORY;
-    if (copy_depths(w, &depths) != 0) {
+    if (route_writer_copy_depths(w, &depths) != 0) {
         hash_rebuild_abort(&rebuild, w->tables);
         return ERR_NO_MEMORY;
     }
@@ -104,8 +103,8 @@ static void shrink_if_sparse(struct route_writer *w)
         (void)tables_reclaim(w->tables);
 }
 
-static int new_record(struct route_writer *w, const struct route_key *key, const struct backend_addr *backend,
-                      bool send_proxy_protocol, shm_off *record_out)
+int route_writer_new_record(struct route_writer *w, const struct route_key *key, const struct backend_addr *backend,
+                            bool send_proxy_protocol, shm_off *record_out)
 {
     uint32_t id = 0;
     int rc = backend_set_acquire(w->backends, backend, &id);
@@ -127,7 +126,7 @@ int route_change_prepare_put(struct route_writer *w, uint16_t listener, const st
     if ((rc = route_set_prepare_count(w->live, &key)) != 0 || (rc = make_room(w)) != 0 ||
         (rc = tables_retire_reserve(w->tables, 1)) != 0)
         return rc;
-    if ((rc = new_record(w, &key, backend, send_proxy_protocol, &out->record)) != 0) {
+    if ((rc = route_writer_new_record(w, &key, backend, send_proxy_protocol, &out->record)) != 0) {
         tables_retire_unreserve(w->tables, 1);
         return rc;
     }
@@ -181,7 +180,7 @@ bool route_change_publish(struct route_change *change)
     else
         old = route_set_put(w->live, w->tables, &key, change->record);
     if (old != 0)
-        tables_retire(w->tables, old, route_record_bytes(tables_at(w->tables, old)), free_retired_record, w);
+        tables_retire(w->tables, old, route_record_bytes(tables_at(w->tables, old)), route_record_free_retired, w);
     else
         tables_retire_unreserve(w->tables, 1);
     tables_change_end(w->tables);

@@ -5,7 +5,7 @@
 #include "route_set.h"
 #include "route_writer.h"
 
-/* What route_writer.c and route_bulk.c share. */
+/* What route_writer.c, route_bulk.c and route_batch.c share. */
 
 struct route_writer {
     struct tables *tables;
@@ -16,5 +16,15 @@ struct route_writer {
 
 /** Free a record that no reader can hold, and its reference to the backend. */
 void route_record_free(struct route_writer *w, shm_off record);
+
+/** The same as a retired_free_fn; the item's owner is the writer. */
+bool route_record_free_retired(struct retired *item);
+
+/** A new record, with its reference to the backend. 0 or ERR_NO_MEMORY. */
+int route_writer_new_record(struct route_writer *w, const struct route_key *key, const struct backend_addr *backend,
+                            bool send_proxy_protocol, shm_off *record_out) MUST_CHECK;
+
+/** A copy of the wildcard depths in force. A place for the old ones in the retire queue comes with it. 0 or ERR_NO_MEMORY. */
+int route_writer_copy_depths(struct route_writer *w, shm_off *depths_out) MUST_CHECK;
 
 #endif

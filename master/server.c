@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <ev.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +34,6 @@
 #define LOG_RING_BYTES  (1u << 20) /* one second of the access lines of 5,000 connections */
 #define HOUSEKEEPING_S  0.1
 #define RESOLVE_WAIT_MS 2000 /* names of backends get this long before the first connection is accepted */
-#define ADDRESS_WAIT_MS 1000 /* workers of a master that has just died may still hold the addresses */
 #define LOG_FLUSH_MS    1000
 
 /* ---- errors before there is a log: plain lines, as `check` prints them ---- */
@@ -119,7 +117,7 @@ static int open_state(struct server *s)
     if (rc != 0)
         return fail_logged("cannot make shared memory", rc == ERR_SYSTEM ? strerror(errno) : err_text(rc));
     s->has_stats = true;
-    struct state_options options = {.loop = s->loop, .stats = s->stats.stats, .worker_slots = s->config->workers};
+    struct state_options options = {.loop = s->loop, .stats = s->stats.stats, .worker_slots = server_slots_to_start(s)};
     if (state_open(s->config->database_path, &options, &s->state, &why) != 0)
         return fail_logged("cannot open the database", text);
     return CLI_DONE;
@@ -157,12 +155,6 @@ void server_log_loaded(const struct server *s, const struct state_loaded *loaded
     log_event_end(&e);
 }
 
-void server_warn_of_unserved(const struct config *config)
-{
-    if (config->grpc_addr_count > 0)
-        log_text(LOG_WARN, "[grpc] was checked, but this version has no admin API: nothing listens there");
-}
-
 static int load_state(struct server *s)
 {
     char text[1024];
@@ -172,6 +164,7 @@ static int load_state(struct server *s)
     if (state_load(s->state, s->config, &loaded, &why) != 0)
         return fail_logged("cannot load the database", text);
     state_set_rate(s->state, s->config->rate_limit, s->config->rate_window_ms);
+    state_set_geoip_available(s->state, s->config->geoip_db != NULL);
     server_log_loaded(s, &loaded);
     return loaded.country_rules == 0 || s->config->geoip_db != NULL ? CLI_DONE : refuse_countries(loaded.country_rules);
 }
@@ -204,6 +197,9 @@ static void on_all_ready(void *context)
     log_event_u64(&e, LOG_KEY_WORKERS, supervisor_worker_count(s->supervisor));
     log_event_u64(&e, LOG_KEY_LISTENERS, s->config->listener_count);
     log_event_end(&e);
+    server_admin_ready(s);
+    server_notify_ready(s);
+    server_drop_surplus_slots(s);
 }
 
 static void on_all_gone(void *context)
@@ -211,7 +207,7 @@ static void on_all_gone(void *context)
     struct server *s = context;
 
     CHECK_MAGIC(s, SERVER_MAGIC);
-    ev_break(s->loop, EVBREAK_ALL);
+    server_admin_end(s);
 }
 
 static void on_log_ring(void *context, unsigned slot, void *mapping, uint64_t bytes)
@@ -219,6 +215,7 @@ static void on_log_ring(void *context, unsigned slot, void *mapping, uint64_t by
     struct server *s = context;
 
     CHECK_MAGIC(s, SERVER_MAGIC);
+    stats_segment_use_slot(&s->stats, slot);
     log_drain_add(s->log_drain, slot, mapping, bytes);
 }
 
@@ -236,6 +233,7 @@ static void on_listener_removed(void *context, unsigned id)
 
     CHECK_MAGIC(s, SERVER_MAGIC);
     state_listener_gone(s->state, (uint16_t)id);
+    server_note_listener_closed(s);
 }
 
 /** What workers are executed from, as it is now: an upgrade may replace the file. The first to find out that there is no /proc. */
@@ -264,7 +262,7 @@ static int make_supervisor(struct server *s)
         .log_ring_bytes = LOG_RING_BYTES,
         .drop_uid = user.uid,
         .drop_gid = user.gid,
-        .worker_count = s->config->workers,
+        .worker_count = server_slots_to_start(s),
         .settings = ctl_settings_of(s->config),
     };
     struct supervisor_callbacks callbacks = {
@@ -279,21 +277,12 @@ static int make_supervisor(struct server *s)
     return rc == 0 ? CLI_DONE : fail_logged("cannot start workers", err_text(rc));
 }
 
-static int add_listener(struct server *s, const struct config_listener *listener)
+static int open_admin(struct server *s)
 {
-    char text[512];
+    char text[1024];
     struct strbuf why = STRBUF_OF(text);
-    uint16_t id;
 
-    CHECK(state_assign_id(s->state, &listener->addr, &id) ==
-          0); /* a configuration has no more listeners than there are ids */
-    struct ctl_listener *ctl = ctl_listener_of(listener, id);
-    if (ctl == NULL)
-        return fail_logged("cannot add a listener", err_text(ERR_NO_MEMORY));
-    struct supervisor_listener spec = {.name = listener->name, .ctl = ctl, .addr = listener->addr, .inherited_fd = -1};
-    int rc = supervisor_add_listener(s->supervisor, &spec, ADDRESS_WAIT_MS, &why);
-    free(ctl);
-    return rc == 0 ? CLI_DONE : fail_logged("cannot listen", text);
+    return server_admin_open(s, &why) == 0 ? CLI_DONE : fail_logged("cannot start the admin API", text);
 }
 
 static int open_metrics(struct server *s)
@@ -302,15 +291,6 @@ static int open_metrics(struct server *s)
     struct strbuf why = STRBUF_OF(text);
 
     return server_metrics_open(s, &why) == 0 ? CLI_DONE : fail_logged("cannot serve metrics", text);
-}
-
-static int add_listeners(struct server *s)
-{
-    int status = CLI_DONE;
-
-    for (unsigned i = 0; i < s->config->listener_count && status == CLI_DONE; i++)
-        status = add_listener(s, &s->config->listeners[i]);
-    return status;
 }
 
 /* ---- running ---- */
@@ -329,6 +309,7 @@ static void start_workers_when_settled(struct server *s)
         s->exit_status = fail_logged("cannot start the workers", text);
         ev_break(s->loop, EVBREAK_ALL);
     }
+    server_continue_reload(s);
 }
 
 static void on_housekeeping(EV_P_ ev_timer *timer, int revents)
@@ -342,61 +323,8 @@ static void on_housekeeping(EV_P_ ev_timer *timer, int revents)
     state_housekeeping(s->state, clock_monotonic_ms());
 }
 
-static uint64_t open_connections(const struct server *s)
-{
-    uint64_t sum = 0;
-
-    for (unsigned slot = 0; slot < SHM_WORKERS_MAX; slot++)
-        sum += supervisor_worker_pid(s->supervisor, slot, NULL) != 0 ? stats_segment_slot_active(&s->stats, slot) : 0;
-    return sum;
-}
-
-static void on_stop_signal(EV_P_ ev_signal *signal_watcher, int revents)
-{
-    struct server *s = signal_watcher->data;
-    struct log_event e;
-
-    (void)revents;
-    CHECK_MAGIC(s, SERVER_MAGIC);
-    log_event_begin(&e, LOG_INFO,
-                    s->is_stopping ? "stopping at once" : "stopping: no new connections, running ones drain");
-    log_event_cstr(&e, LOG_KEY_SIGNAL, signal_watcher->signum == SIGTERM ? "SIGTERM" : "SIGINT");
-    log_event_u64(&e, LOG_KEY_CONNECTIONS, open_connections(s));
-    log_event_end(&e);
-    if (!s->is_started)
-        ev_break(EV_A_ EVBREAK_ALL);
-    else if (s->is_stopping)
-        supervisor_stop_now(s->supervisor);
-    else
-        supervisor_drain(s->supervisor);
-    s->is_stopping = true;
-}
-
-static void on_reload_signal(EV_P_ ev_signal *signal_watcher, int revents)
-{
-    struct server *s = signal_watcher->data;
-
-    (void)loop;
-    (void)revents;
-    CHECK_MAGIC(s, SERVER_MAGIC);
-    if (s->is_stopping)
-        log_text(LOG_WARN, "not reloading: the server is stopping");
-    else
-        server_reload(s);
-}
-
-static void watch_signal(struct server *s, ev_signal *watcher, void (*callback)(EV_P_ ev_signal *, int), int signum)
-{
-    ev_signal_init(watcher, callback, signum);
-    watcher->data = s;
-    ev_signal_start(s->loop, watcher);
-}
-
 static void start_watchers(struct server *s)
 {
-    watch_signal(s, &s->on_term, on_stop_signal, SIGTERM);
-    watch_signal(s, &s->on_int, on_stop_signal, SIGINT);
-    watch_signal(s, &s->on_hup, on_reload_signal, SIGHUP);
     ev_timer_init(&s->housekeeping, on_housekeeping, 0., HOUSEKEEPING_S);
     s->housekeeping.data = s;
     ev_timer_start(s->loop, &s->housekeeping);
@@ -424,17 +352,22 @@ static int start(struct server *s)
     if ((status = load_config(s)) != CLI_DONE || (status = start_log(s)) != CLI_DONE)
         return status;
     log_start(s);
-    server_warn_of_unserved(s->config);
+    if ((status = server_inherit(s)) != CLI_DONE)
+        return status;
     raise_descriptor_limit();
     s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (s->loop == NULL)
         return fail_logged("cannot make the event loop", strerror(errno));
+    server_watch_signals(s); /* answered when the loop runs; until then none ends us halfway */
+    server_hold_signals(false);
+    server_notify_start(s);
     /* The database is seeded last: a start that fails, for a port in use, leaves the file's routes to be seeded by the next. */
     if ((status = open_binary(s)) != CLI_DONE || (status = open_state(s)) != CLI_DONE ||
         (status = make_supervisor(s)) != CLI_DONE || (status = load_geoip(s)) != CLI_DONE ||
-        (status = add_listeners(s)) != CLI_DONE || (status = open_metrics(s)) != CLI_DONE ||
-        (status = load_state(s)) != CLI_DONE)
+        (status = server_add_listeners(s)) != CLI_DONE || (status = open_admin(s)) != CLI_DONE ||
+        (status = open_metrics(s)) != CLI_DONE || (status = load_state(s)) != CLI_DONE)
         return status;
+    server_admin_serve(s);
     s->settle_deadline_ms = clock_monotonic_ms() + RESOLVE_WAIT_MS;
     start_watchers(s);
     return CLI_DONE;
@@ -443,7 +376,10 @@ static int start(struct server *s)
 /** Take everything down, as far as it came up. */
 static void fini(struct server *s)
 {
-    server_metrics_close(s);
+    inherited_sockets_fini(&s->inherited);
+    fd_store_fini(&s->fd_store);
+    server_metrics_close(s); /* it asks all others */
+    server_admin_close(s);
     supervisor_free(&s->supervisor);
     state_close(&s->state);
     if (s->binary_fd >= 0)
@@ -467,8 +403,11 @@ static void fini(struct server *s)
 
 int server_run(const char *config_path)
 {
-    struct server server = {.magic = SERVER_MAGIC, .config_path = config_path, .binary_fd = -1};
+    struct server server = {
+        .magic = SERVER_MAGIC, .config_path = config_path, .binary_fd = -1, .inherited = {.upgrade_fd = -1}};
     struct server *s = &server;
+
+    server_hold_signals(true);
     int status = start(s);
 
     if (status == CLI_DONE) {

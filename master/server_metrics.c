@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "config.h"
 #include "err.h"
+#include "grpc_server.h"
 #include "log_drain.h"
 #include "log_event.h"
 #include "log_output.h"
@@ -18,6 +19,7 @@
 #include "process_fds.h"
 #include "server_internal.h"
 #include "state.h"
+#include "state_change.h"
 #include "state_sizes.h"
 #include "supervisor.h"
 #include "version.h"
@@ -50,13 +52,12 @@ static unsigned collect_listeners(struct server *s)
         const struct known_listener *known = &m->known[id];
         if (known->addr[0] == '\0')
             continue;
-        struct state_listener_sizes sizes = state_listener_sizes(s->state, (uint16_t)id);
         m->listeners[count++] = (struct metrics_listener){
             .addr = known->addr,
             .id = (uint16_t)id,
             .is_configured = known->is_configured,
-            .routes = sizes.routes,
-            .max_connections = sizes.max_connections,
+            .routes = state_route_count(s->state, (uint16_t)id),
+            .max_connections = state_max_connections(s->state, (uint16_t)id),
         };
     }
     return count;
@@ -105,7 +106,7 @@ static void collect_state(const struct server *s, struct metrics_input *in)
     in->rules[RULE_CIDR] = sizes.cidr_rules;
     in->rules[RULE_COUNTRY] = sizes.country_rules;
     in->values[METRIC_BACKENDS] = sizes.backends;
-    in->values[METRIC_GENERATION] = sizes.generation;
+    in->values[METRIC_GENERATION] = state_generation(s->state);
     in->values[METRIC_TABLE_BYTES] = sizes.table_bytes;
 }
 
@@ -126,6 +127,18 @@ static void collect_server(const struct server *s, struct metrics_input *in)
     in->log_dropped[STAGE_OUTPUT] = log_output_dropped(s->log);
 }
 
+static void collect_admin(const struct server *s, struct metrics_input *in)
+{
+    struct grpc_server_counts counts = grpc_server_counts(s->admin.grpc);
+
+    in->values[METRIC_ADMIN_CONNECTIONS] = counts.connections;
+    in->values[METRIC_ADMIN_ACTIVE] = counts.open_connections;
+    in->values[METRIC_ADMIN_REFUSED] = counts.connections_refused;
+    in->values[METRIC_ADMIN_ABUSED] = counts.connections_abused;
+    in->values[METRIC_ADMIN_CALLS] = counts.calls;
+    in->values[METRIC_ADMIN_BYTES] = counts.buffered_bytes;
+}
+
 static void on_scrape(void *context, struct metrics_text *out)
 {
     struct server *s = context;
@@ -141,13 +154,15 @@ static void on_scrape(void *context, struct metrics_text *out)
     };
     collect_state(s, &in);
     collect_server(s, &in);
+    collect_admin(s, &in);
     metrics_render(&in, out);
 }
 
 /* ---- where, and which listeners ---- */
 
-static void know_listeners(struct server *s, const struct config *config)
+static void know_listeners(struct server *s)
 {
+    const struct config *config = s->config;
     struct server_metrics *m = s->metrics;
 
     for (unsigned id = 0; id < SHM_LISTENERS_MAX; id++)
@@ -186,11 +201,11 @@ static void log_where(const struct config *config)
     log_event_end(&e);
 }
 
-void server_metrics_commit(struct server *s, const struct config *next, struct metrics_endpoint **prepared)
+void server_metrics_switch(struct server *s, struct metrics_endpoint **prepared)
 {
-    know_listeners(s, next);
+    know_listeners(s);
     if (metrics_server_commit(s->metrics->endpoint, prepared))
-        log_where(next);
+        log_where(s->config);
 }
 
 void server_metrics_abort(struct metrics_endpoint **prepared)
@@ -221,7 +236,7 @@ int server_metrics_open(struct server *s, struct strbuf *why)
     s->metrics->started_ms = s->metrics->reloaded_ms = clock_realtime_ms();
     s->metrics->is_last_reload_ok = true;
     if ((rc = server_metrics_prepare(s, s->config, &prepared, why)) == 0)
-        server_metrics_commit(s, s->config, &prepared);
+        server_metrics_switch(s, &prepared);
     return rc;
 }
 

@@ -22,10 +22,10 @@ int server_metrics_open(struct server *s, struct strbuf *why) MUST_CHECK;
 /** Accepts that there are none. */
 void server_metrics_close(struct server *s);
 
-/** The reload's two halves; `next` is the new configuration. Abort accepts NULL in *prepared. */
+/** The two halves of a reload; the second one when s->config is the new configuration. Abort accepts NULL in *prepared. */
 int server_metrics_prepare(struct server *s, const struct config *next, struct metrics_endpoint **prepared,
                            struct strbuf *why) MUST_CHECK;
-void server_metrics_commit(struct server *s, const struct config *next, struct metrics_endpoint **prepared);
+void server_metrics_switch(struct server *s, struct metrics_endpoint **prepared);
 void server_metrics_abort(struct metrics_endpoint **prepared);
 
 /** Count a reload. */

@@ -7,10 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "config.h"
 #include "config_check.h"
 #include "err.h"
 #include "geoip.h"
+#include "grpc_server.h"
 #include "log_event.h"
 #include "server_internal.h"
 #include "server_metrics.h"
@@ -26,7 +28,9 @@ struct reload {
     unsigned count;                    /* of the next two */
     struct ctl_listener **listeners;   /* one for each of the configuration, in its order */
     struct listener_record **prepared; /* the same; NULL for those that are there already */
-    struct metrics_endpoint *metrics;
+    struct grpc_endpoints *endpoints;  /* of the admin API */
+    struct metrics_endpoint *metrics;  /* where metrics are served */
+    bool is_worker_count_prepared;
     struct state_loaded loaded;
     char text[1024];
     struct strbuf why; /* over text */
@@ -93,6 +97,19 @@ static int load_geoip(struct reload *r)
     return rc;
 }
 
+/** Before the listeners, which are then made for as many workers. */
+static int prepare_workers(struct reload *r)
+{
+    strbuf_add(&r->why, "[server] workers: ");
+    int rc = supervisor_prepare_worker_count(r->server->supervisor, r->config->workers, &r->why);
+
+    if (rc != 0)
+        return rc;
+    r->is_worker_count_prepared = true;
+    strbuf_reset(&r->why);
+    return 0;
+}
+
 static bool is_listening_already(const struct reload *r, const struct listen_addr *addr)
 {
     const struct config *old = r->server->config;
@@ -145,11 +162,6 @@ static int prepare_listeners(struct reload *r)
     return rc;
 }
 
-static int prepare_metrics(struct reload *r)
-{
-    return server_metrics_prepare(r->server, r->config, &r->metrics, &r->why);
-}
-
 static int load_state(struct reload *r)
 {
     const struct config *old = r->server->config;
@@ -196,13 +208,14 @@ static void switch_listeners(struct reload *r)
     }
 }
 
-/** Last, because it is the one step that may still fail: the sockets of new workers may be wanting. */
+/** What was prepared cannot fail; a change that has to wait for an earlier one may, and says so itself. */
 static void switch_worker_count(struct reload *r)
 {
     struct server *s = r->server;
     char text[256];
     struct strbuf why = STRBUF_OF(text);
 
+    r->is_worker_count_prepared = false;
     if (r->config->workers == supervisor_worker_count(s->supervisor))
         return;
     if (r->config->workers > s->config->workers)
@@ -217,49 +230,132 @@ static void switch_over(struct reload *r)
     struct ctl_settings settings = ctl_settings_of(r->config);
 
     state_set_rate(s->state, r->config->rate_limit, r->config->rate_window_ms);
+    state_set_geoip_available(s->state, r->config->geoip_db != NULL);
     supervisor_set_settings(s->supervisor, &settings);
     supervisor_set_geoip(s->supervisor, r->geoip_fd);
     r->geoip_fd = -1;
     switch_listeners(r);
-    server_metrics_commit(s, r->config, &r->metrics);
     switch_worker_count(r);
     struct config *old = s->config;
     s->config = r->config;
     r->config = old;
+    server_admin_switch(s, &r->endpoints);
+    server_metrics_switch(s, &r->metrics);
     server_apply_log_settings(s);
     server_log_loaded(s, &r->loaded);
-    server_warn_of_unserved(s->config);
 }
 
 static void reload_fini(struct reload *r)
 {
+    if (r->is_worker_count_prepared)
+        supervisor_abort_worker_count(r->server->supervisor);
     for (unsigned i = 0; r->prepared != NULL && i < r->count; i++)
         supervisor_abort_listener(&r->prepared[i]);
-    server_metrics_abort(&r->metrics);
     for (unsigned i = 0; r->listeners != NULL && i < r->count; i++)
         free(r->listeners[i]);
     free(r->listeners);
     free(r->prepared);
+    grpc_server_abort(&r->endpoints);
+    server_metrics_abort(&r->metrics);
     if (r->geoip_fd >= 0)
         close(r->geoip_fd);
     config_free(&r->config);
 }
 
-void server_reload(struct server *s)
+/** A listener that comes back while its sockets are still being closed: the reload is done when they are. */
+static bool must_wait(const struct reload *r)
+{
+    for (unsigned i = 0; i < r->config->listener_count; i++) {
+        if (supervisor_is_removing(r->server->supervisor, &r->config->listeners[i].addr))
+            return true;
+    }
+    return false;
+}
+
+static int make_ready(struct reload *r)
+{
+    int rc;
+
+    if ((rc = refuse_what_needs_a_restart(r)) != 0 || (rc = load_geoip(r)) != 0 || (rc = prepare_workers(r)) != 0 ||
+        (rc = prepare_listeners(r)) != 0 ||
+        (rc = server_admin_prepare(r->server, r->config, &r->endpoints, &r->why)) != 0 ||
+        (rc = server_metrics_prepare(r->server, r->config, &r->metrics, &r->why)) != 0)
+        return rc;
+    return load_state(r);
+}
+
+/** False: to be done again when a listener is closed. */
+static bool reload_once(struct server *s)
 {
     struct reload reload = {.server = s, .geoip_fd = -1};
     struct reload *r = &reload;
+    bool is_done = true;
 
     r->why = STRBUF_OF(r->text);
     log_text(LOG_INFO, "reloading the configuration");
-    bool is_ready = read_config(r) == 0 && refuse_what_needs_a_restart(r) == 0 && load_geoip(r) == 0 &&
-                    prepare_listeners(r) == 0 && prepare_metrics(r) == 0 && load_state(r) == 0;
-    server_metrics_note_reload(s, is_ready);
-    if (is_ready) {
+    server_notify_reloading(s);
+    int rc = read_config(r);
+    if (rc == 0 && must_wait(r)) {
+        log_text(LOG_INFO, "the reload waits for a removed listener to be closed");
+        is_done = false;
+    } else if (rc == 0 && make_ready(r) == 0) {
         switch_over(r);
         log_text(LOG_INFO, "configuration reloaded");
+        server_metrics_note_reload(s, true);
+        server_notify_reloaded(s, NULL);
     } else {
         server_log_failure("not reloaded: the old configuration stays in force", r->text);
+        server_metrics_note_reload(s, false);
+        server_notify_reloaded(s, r->text);
     }
     reload_fini(r);
+    return is_done;
+}
+
+/* ---- when ---- */
+
+static void on_reload_timer(EV_P_ ev_timer *timer, int revents)
+{
+    struct server *s = timer->data;
+
+    (void)loop;
+    (void)revents;
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    reload_gate_begin(&s->reload_gate);
+    s->is_reload_waiting = !reload_once(s);
+    reload_gate_end(&s->reload_gate, clock_monotonic_ms());
+    server_continue_reload(s);
+}
+
+/* By a timer also when it is now: some callers are in the middle of the supervisor's work. */
+void server_continue_reload(struct server *s)
+{
+    uint64_t wait_ms = reload_gate_wait_ms(&s->reload_gate, clock_monotonic_ms());
+
+    if (wait_ms == RELOAD_GATE_CLOSED || !s->is_started || s->is_stopping || ev_is_active(&s->reload_timer))
+        return;
+    ev_timer_init(&s->reload_timer, on_reload_timer, (double)wait_ms / 1000., 0.);
+    s->reload_timer.data = s;
+    ev_timer_start(s->loop, &s->reload_timer);
+}
+
+void server_ask_reload(struct server *s)
+{
+    reload_gate_ask(&s->reload_gate);
+    server_continue_reload(s);
+}
+
+void server_note_listener_closed(struct server *s)
+{
+    if (s->is_reload_waiting)
+        server_ask_reload(s);
+    s->is_reload_waiting = false;
+}
+
+void server_end_reload(struct server *s)
+{
+    if (reload_gate_wait_ms(&s->reload_gate, 0) != RELOAD_GATE_CLOSED || s->is_reload_waiting)
+        log_text(LOG_WARN, "not reloading: the server is stopping");
+    s->is_reload_waiting = false;
+    ev_timer_stop(s->loop, &s->reload_timer);
 }

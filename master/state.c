@@ -70,6 +70,12 @@ int state_open(const char *database_path, const struct state_options *options, s
     }
     s->magic = STATE_MAGIC;
     s->rate_fd = -1;
+    s->database_path = strdup(database_path);
+    if (s->database_path == NULL) {
+        strbuf_add(why, err_text(ERR_NO_MEMORY));
+        state_close(&s);
+        return ERR_NO_MEMORY;
+    }
     if ((rc = store_open(database_path, &s->store, why)) != 0 || (rc = open_tables(s, options, why)) != 0) {
         state_close(&s);
         return rc;
@@ -95,6 +101,7 @@ void state_close(struct state **state)
         munmap(s->rates, sizeof *s->rates);
     if (s->rate_fd >= 0)
         close(s->rate_fd);
+    free(s->database_path);
     s->magic = 0;
     free(s);
     *state = NULL;
@@ -134,6 +141,12 @@ void state_set_rate(struct state *state, uint32_t limit, uint32_t window_ms)
     CHECK_MAGIC(state, STATE_MAGIC);
     firewall_writer_set_rate(state->firewall, (struct rate_rule){.limit = limit, .window_ms = window_ms}, state->rates,
                              clock_monotonic_ns());
+}
+
+void state_set_geoip_available(struct state *state, bool is_available)
+{
+    CHECK_MAGIC(state, STATE_MAGIC);
+    state->has_geoip = is_available;
 }
 
 uint64_t state_country_rules(const struct state *state)

@@ -10,7 +10,7 @@
 
 /*
  * The proxy's changeable state: database, shared tables and resolver, in step. Everything that changes routes comes through here
- * and takes the same way: validate, prepare, commit in the database, publish to the workers.
+ * and takes the same way: validate, prepare, commit in the database, publish to the workers. Single changes: state_change.h.
  */
 struct state;
 struct config;
@@ -67,6 +67,9 @@ bool state_is_settled(const struct state *state);
 
 /** The limit of new connections per client address (0: off) and window, in force with the next connection. */
 void state_set_rate(struct state *state, uint32_t limit, uint32_t window_ms);
+
+/** Can countries be looked up, by the configuration in force? Otherwise no country rule is taken (state_change.h). At first: no. */
+void state_set_geoip_available(struct state *state, bool is_available);
 
 /** Country rules in force. */
 uint64_t state_country_rules(const struct state *state);

@@ -5,10 +5,11 @@
 #include <stdint.h>
 
 #include "address.h"
+#include "bytes.h"
 #include "shm_layout.h"
 #include "state.h"
 
-/* Between state.c and state_load.c. */
+/* What the files of the state share. */
 
 struct listener_entry {
     struct listen_addr addr;
@@ -20,6 +21,9 @@ struct listener_entry {
 struct state {
     uint32_t magic;
     bool is_loaded;
+    bool has_geoip; /* the configuration in force names a GeoIP database: country rules can be kept */
+    uint64_t generation;
+    char *database_path;
     struct store *store;
     struct tables *tables;
     struct backend_set *backends;
@@ -33,5 +37,12 @@ struct state {
     struct listener_entry listeners[SHM_LISTENERS_MAX]; /* by id */
 };
 #define STATE_MAGIC 0x53544154u
+
+/** The listener of the configuration with this address, given as in a request. 0; ERR_INVALID, ERR_NOT_FOUND with words. */
+int state_need_listener(struct state *state, struct bytes text, uint16_t *id_out, struct strbuf *why) MUST_CHECK;
+
+/** The same for an address that has been read; text is for the words. */
+int state_need_listener_at(struct state *state, const struct listen_addr *addr, struct bytes text, uint16_t *id_out,
+                           struct strbuf *why) MUST_CHECK;
 
 #endif

@@ -256,6 +256,7 @@ int state_load(struct state *state, const struct config *config, struct state_lo
         state->listeners[id].is_in_use |= l->is_next[id];
     }
     state->is_loaded = true;
+    state->generation++;
     struct firewall_counts counts = firewall_writer_counts(state->firewall);
     out->rules = (uint64_t)counts.ip + counts.cidr + counts.country;
     out->country_rules = counts.country;

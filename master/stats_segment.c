@@ -16,7 +16,8 @@ int stats_segment_init(struct stats_segment *segment)
     if (rc != 0)
         return rc;
     segment->bytes = sizeof(struct shm_stats);
-    segment->listener_end = segment->slot_end = 0;
+    segment->listener_end = 0;
+    segment->slot_end = 0;
     segment->stats = mapping;
     segment->stats->magic = SHM_STATS_MAGIC;
     segment->stats->layout_version = SHM_LAYOUT_VERSION;
@@ -86,5 +87,28 @@ uint64_t stats_segment_slot_active(const struct stats_segment *segment, unsigned
 
     for (unsigned id = 0; id < segment->listener_end; id++)
         sum += atomic_load_explicit(&segment->stats->active[id][slot], memory_order_relaxed);
+    return sum;
+}
+
+uint64_t stats_segment_accepted_before(const struct stats_segment *segment, unsigned slot)
+{
+    return atomic_load_explicit(&segment->stats->workers[slot].accepted_before, memory_order_relaxed);
+}
+
+uint64_t stats_segment_listener_active(const struct stats_segment *segment, unsigned id)
+{
+    uint64_t sum = 0;
+
+    for (unsigned slot = 0; slot < segment->slot_end; slot++)
+        sum += atomic_load_explicit(&segment->stats->active[id][slot], memory_order_relaxed);
+    return sum;
+}
+
+uint64_t stats_segment_listener_accepted(const struct stats_segment *segment, unsigned id)
+{
+    uint64_t sum = 0;
+
+    for (unsigned slot = 0; slot < segment->slot_end; slot++)
+        sum += atomic_load_explicit(&segment->stats->workers[slot].listeners[id].accepted, memory_order_relaxed);
     return sum;
 }

@@ -27,7 +27,7 @@ void stats_segment_fini(struct stats_segment *segment);
 /** From now on a listener of this id counts. */
 void stats_segment_use_listener(struct stats_segment *segment, unsigned id);
 
-/** From now on a worker may be in this slot. */
+/** From now on a slot has a worker now and then. */
 void stats_segment_use_slot(struct stats_segment *segment, unsigned slot);
 
 /**
@@ -42,5 +42,12 @@ uint64_t stats_segment_slot_accepted(const struct stats_segment *segment, unsign
 
 /** Connections that a slot's worker has open now. */
 uint64_t stats_segment_slot_active(const struct stats_segment *segment, unsigned slot);
+
+/** Of those accepted, what earlier workers of the slot have accepted. */
+uint64_t stats_segment_accepted_before(const struct stats_segment *segment, unsigned slot);
+
+/** Connections of a listener, over all slots in use: open now, and accepted since the start. */
+uint64_t stats_segment_listener_active(const struct stats_segment *segment, unsigned id);
+uint64_t stats_segment_listener_accepted(const struct stats_segment *segment, unsigned id);
 
 #endif

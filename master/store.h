@@ -119,6 +119,19 @@ int store_each_route(struct store *store, store_route_fn fn, void *ctx, struct s
 int store_each_route_of(struct store *store, const char *listener, store_route_fn fn, void *ctx,
                         struct strbuf *why) MUST_CHECK;
 int store_each_rule(struct store *store, store_rule_fn fn, void *ctx, struct strbuf *why) MUST_CHECK;
+
+/** Of a list longer than one answer. */
+struct store_page {
+    uint64_t
+        position;   /* where this page begins, 0 for the first; where the next one does is set on 0, 0: there is none */
+    uint32_t limit; /* rows, 1 and up; UINT32_MAX: all */
+};
+
+/** A page of store_each_route_of(), of store_each_rule(). A row that comes or goes between two pages moves no other. */
+int store_page_routes_of(struct store *store, const char *listener, struct store_page *page, store_route_fn fn,
+                         void *ctx, struct strbuf *why) MUST_CHECK;
+int store_page_rules(struct store *store, struct store_page *page, store_rule_fn fn, void *ctx,
+                     struct strbuf *why) MUST_CHECK;
 /** Every listener ever seen, also those that the configuration no longer has. */
 int store_each_listener(struct store *store, store_listener_fn fn, void *ctx, struct strbuf *why) MUST_CHECK;
 
@@ -133,8 +146,10 @@ int store_each_listener(struct store *store, store_listener_fn fn, void *ctx, st
  *   ERR_CORRUPT, ERR_NO_MEMORY
  */
 
+enum store_put { STORE_PUT_ADDED, STORE_PUT_REPLACED, STORE_PUT_UNCHANGED /* it was there exactly so */ };
+
 /** Add a route, or replace the one of that listener and hostname in its place. ERR_NOT_FOUND: no such listener. */
-int store_put_route(struct store *store, const struct store_route *route, bool *created_out,
+int store_put_route(struct store *store, const struct store_route *route, enum store_put *put_out,
                     struct strbuf *why) MUST_CHECK;
 /** ERR_NOT_FOUND: no such listener or route. */
 int store_remove_route(struct store *store, const char *listener, const char *hostname, struct strbuf *why) MUST_CHECK;

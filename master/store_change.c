@@ -75,6 +75,23 @@ static void rollback(struct store *store)
         store->is_poisoned = true;
 }
 
+/* After a commit that grew the -wal. What was committed is safe there whatever comes of this; but a sync that failed is remembered. */
+static int on_wal_grown(void *context, sqlite3 *db, const char *name, int pages)
+{
+    struct store *store = context;
+
+    CHECK_MAGIC(store, STORE_MAGIC);
+    if (pages >= store->checkpoint_pages &&
+        is_unsafe(sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL)))
+        store->is_poisoned = true;
+    return SQLITE_OK;
+}
+
+void store_watch_wal(struct store *store)
+{
+    (void)sqlite3_wal_hook(store->db, on_wal_grown, store); /* returns what was set before: SQLite's own */
+}
+
 static int commit(struct store *store, struct strbuf *why)
 {
     int rc = store_step(store, STMT_COMMIT, "cannot write the change", why);
@@ -196,9 +213,9 @@ static int step_route(struct store *store, enum store_stmt which, int64_t listen
     return store_step(store, which, doing, why);
 }
 
-int store_put_route(struct store *store, const struct store_route *route, bool *created_out, struct strbuf *why)
+int store_put_route(struct store *store, const struct store_route *route, enum store_put *put_out, struct strbuf *why)
 {
-    bool created = false;
+    enum store_put put = STORE_PUT_REPLACED;
     int64_t id = 0;
     int rc = store_change_begin(store, why);
 
@@ -207,12 +224,12 @@ int store_put_route(struct store *store, const struct store_route *route, bool *
     if ((rc = need_listener(store, route->listener, &id, why)) == 0 &&
         (rc = step_route(store, STMT_REPLACE_ROUTE, id, route, "cannot replace the route", why)) == 0 &&
         sqlite3_changes(store->db) == 0) {
-        created = true;
         rc = step_route(store, STMT_ADD_ROUTE, id, route, "cannot add the route", why);
+        put = sqlite3_changes(store->db) != 0 ? STORE_PUT_ADDED : STORE_PUT_UNCHANGED;
     }
     rc = store_change_end(store, rc, why);
     if (rc == 0)
-        *created_out = created;
+        *put_out = put;
     return rc;
 }
 

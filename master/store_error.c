@@ -47,9 +47,3 @@ int store_sql_error(sqlite3 *db, const char *path, const char *doing, struct str
     strbuf_addf(why, "database %s: %s: %s (%d)", path, doing, sqlite3_errmsg(db), result);
     return ERR_BUG;
 }
-
-void store_unsay(struct strbuf *why, size_t len)
-{
-    why->len = len;
-    why->data[len] = '\0';
-}

@@ -80,8 +80,8 @@ enum store_stmt {
     STMT_COMMIT,
     STMT_ROLLBACK,
     STMT_EACH_ROUTE,
-    STMT_EACH_ROUTE_OF,
-    STMT_EACH_RULE,
+    STMT_PAGE_ROUTES_OF,
+    STMT_PAGE_RULES,
     STMT_EACH_LISTENER,
     STMT_FIND_LISTENER,
     STMT_ADD_LISTENER,
@@ -104,9 +104,6 @@ void store_finalize(sqlite3_stmt *stmts[STMT_COUNT]);
 /** Say what went wrong last on db and turn it into a code. doing: "cannot add the route". */
 int store_sql_error(sqlite3 *db, const char *path, const char *doing, struct strbuf *why);
 
-/** Take back what was said since why had that length: it was no error in the end. */
-void store_unsay(struct strbuf *why, size_t len);
-
 /* ---- the open store ---- */
 
 struct store {
@@ -114,10 +111,14 @@ struct store {
     sqlite3 *db;
     sqlite3_stmt *stmts[STMT_COUNT];
     struct store_file file;
-    bool in_transaction; /* between store_begin() and store_commit() or store_rollback() */
-    bool is_doomed;      /* a change in it failed: it can only be rolled back */
-    bool is_poisoned;    /* what reached the disk is not known: no more changes */
+    bool in_transaction;  /* between store_begin() and store_commit() or store_rollback() */
+    bool is_doomed;       /* a change in it failed: it can only be rolled back */
+    bool is_poisoned;     /* what reached the disk is not known: no more changes */
+    int checkpoint_pages; /* a -wal of so many pages is folded in behind a commit */
 };
+
+/** Fold the -wal in whenever it has grown to store->checkpoint_pages, in place of SQLite's own way, which forgets what failed. */
+void store_watch_wal(struct store *store);
 
 /* The frame of every change (store_change.c): a transaction of its own, unless the caller has begun one. */
 int store_change_begin(struct store *store, struct strbuf *why) MUST_CHECK;

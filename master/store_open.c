@@ -18,6 +18,7 @@
 #include "store_internal.h"
 
 #define BUSY_TIMEOUT_OPEN_MS 1000
+#define CHECKPOINT_PAGES     1000 /* SQLite's own default: some 4 MiB */
 #define BUSY_TIMEOUT_MS      250 /* the master does nothing else meanwhile; a change by hand takes a few milliseconds */
 
 enum handle_kind { HANDLE_WORK, HANDLE_IMMUTABLE, HANDLE_EXCLUSIVE };
@@ -166,7 +167,7 @@ static int try_probe(const struct store_file *file, bool *has_looked_out, struct
     size_t said = why->len;
     int rc = probe(file, why);
     if (rc == ERR_IN_USE) {
-        store_unsay(why, said);
+        strbuf_cut(why, said);
         return 0;
     }
     *has_looked_out = rc == 0;
@@ -230,6 +231,8 @@ static int open_for_work(struct store *store, struct strbuf *why)
             SQLITE_OK) /* makes the -wal and -shm now */
         return store_sql_error(store->db, path, "cannot be used", why);
     sqlite3_busy_timeout(store->db, BUSY_TIMEOUT_MS);
+    store->checkpoint_pages = CHECKPOINT_PAGES;
+    store_watch_wal(store);
     return 0;
 }
 

@@ -89,19 +89,77 @@ int store_each_route(struct store *store, store_route_fn fn, void *ctx, struct s
     return each_row(store, STMT_EACH_ROUTE, on_route, &fn, ctx, why);
 }
 
-int store_each_route_of(struct store *store, const char *listener, store_route_fn fn, void *ctx, struct strbuf *why)
+/* A page: its rows and one more, which only tells where the next page begins. */
+struct paging {
+    on_row_fn on_row;
+    const void *fn;
+    void *ctx;
+    uint32_t left;
+    uint64_t next;
+};
+
+static int on_page_row(sqlite3_stmt *stmt, const void *fn, void *ctx)
 {
+    struct paging *paging = ctx;
+
+    (void)fn;
+    if (paging->left == 0) {
+        paging->next = (uint64_t)sqlite3_column_int64(stmt, sqlite3_column_count(stmt) - 1);
+        return 0;
+    }
+    if (paging->left != UINT32_MAX)
+        paging->left--;
+    return paging->on_row(stmt, paging->fn, paging->ctx);
+}
+
+static int read_page(struct store *store, enum store_stmt which, struct store_page *page, struct paging *paging,
+                     struct strbuf *why)
+{
+    sqlite3_stmt *stmt = store->stmts[which];
+    uint64_t position = page->position <= INT64_MAX ? page->position : INT64_MAX; /* of no row */
+
+    CHECK(page->limit > 0);
+    paging->left = page->limit;
+    sqlite3_bind_int64(stmt, 1, (int64_t)position);
+    sqlite3_bind_int64(stmt, 2, page->limit == UINT32_MAX ? -1 : (int64_t)page->limit + 1);
+    int rc = each_row(store, which, on_page_row, NULL, paging, why);
+    if (rc == 0)
+        page->position = paging->next;
+    return rc;
+}
+
+int store_page_routes_of(struct store *store, const char *listener, struct store_page *page, store_route_fn fn,
+                         void *ctx, struct strbuf *why)
+{
+    struct paging paging = {.on_row = on_route, .fn = &fn, .ctx = ctx};
+
     CHECK_MAGIC(store, STORE_MAGIC);
     /* Borrowed for the call. A text that cannot be bound is no listener's. */
-    (void)sqlite3_bind_text(store_stmt(store, STMT_EACH_ROUTE_OF), 1, listener, -1, SQLITE_STATIC);
-    return each_row(store, STMT_EACH_ROUTE_OF, on_route, &fn, ctx, why);
+    (void)sqlite3_bind_text(store_stmt(store, STMT_PAGE_ROUTES_OF), 3, listener, -1, SQLITE_STATIC);
+    return read_page(store, STMT_PAGE_ROUTES_OF, page, &paging, why);
+}
+
+int store_page_rules(struct store *store, struct store_page *page, store_rule_fn fn, void *ctx, struct strbuf *why)
+{
+    struct paging paging = {.on_row = on_rule, .fn = &fn, .ctx = ctx};
+
+    CHECK_MAGIC(store, STORE_MAGIC);
+    (void)store_stmt(store, STMT_PAGE_RULES);
+    return read_page(store, STMT_PAGE_RULES, page, &paging, why);
+}
+
+int store_each_route_of(struct store *store, const char *listener, store_route_fn fn, void *ctx, struct strbuf *why)
+{
+    struct store_page all = {.limit = UINT32_MAX};
+
+    return store_page_routes_of(store, listener, &all, fn, ctx, why);
 }
 
 int store_each_rule(struct store *store, store_rule_fn fn, void *ctx, struct strbuf *why)
 {
-    CHECK_MAGIC(store, STORE_MAGIC);
-    (void)store_stmt(store, STMT_EACH_RULE);
-    return each_row(store, STMT_EACH_RULE, on_rule, &fn, ctx, why);
+    struct store_page all = {.limit = UINT32_MAX};
+
+    return store_page_rules(store, &all, fn, ctx, why);
 }
 
 int store_each_listener(struct store *store, store_listener_fn fn, void *ctx, struct strbuf *why)

@@ -47,19 +47,23 @@ static const char *const statements[STMT_COUNT] = {
     /* CROSS JOIN: SQLite then keeps the written order, one walk over routes by id. */
     [STMT_EACH_ROUTE] = "SELECT l.addr, r.hostname, r.backend, r.send_proxy_protocol"
                         " FROM routes r CROSS JOIN listeners l ON l.id = r.listener_id ORDER BY r.id",
-    [STMT_EACH_ROUTE_OF] = "SELECT ?1, hostname, backend, send_proxy_protocol FROM routes INDEXED BY routes_by_listener"
-                           " WHERE listener_id = (SELECT id FROM listeners WHERE addr = ?1) ORDER BY id",
-    [STMT_EACH_RULE] = "SELECT type, value FROM firewall_rules ORDER BY id",
+    [STMT_PAGE_ROUTES_OF] = "SELECT ?3, hostname, backend, send_proxy_protocol, id FROM routes"
+                            " INDEXED BY routes_by_listener"
+                            " WHERE listener_id = (SELECT id FROM listeners WHERE addr = ?3) AND id >= ?1"
+                            " ORDER BY id LIMIT ?2",
+    [STMT_PAGE_RULES] = "SELECT type, value, id FROM firewall_rules WHERE id >= ?1 ORDER BY id LIMIT ?2",
     [STMT_EACH_LISTENER] =
         "SELECT addr, max_connections, (SELECT count(*) FROM routes WHERE listener_id = listeners.id)"
         " FROM listeners ORDER BY id",
     [STMT_FIND_LISTENER] = "SELECT id FROM listeners WHERE addr = ?1",
     [STMT_ADD_LISTENER] = "INSERT INTO listeners (addr, seeded_at) VALUES (?1, unixepoch())",
     [STMT_SET_MAX_CONNECTIONS] = "UPDATE listeners SET max_connections = ?2 WHERE addr = ?1",
-    [STMT_ADD_ROUTE] =
-        "INSERT INTO routes (listener_id, hostname, backend, send_proxy_protocol) VALUES (?1, ?2, ?3, ?4)",
+    /* These two, in the opposite order, tell a new route, one that differs, and one that is there already. */
+    [STMT_ADD_ROUTE] = "INSERT INTO routes (listener_id, hostname, backend, send_proxy_protocol)"
+                       " VALUES (?1, ?2, ?3, ?4) ON CONFLICT (listener_id, hostname) DO NOTHING",
     [STMT_REPLACE_ROUTE] = "UPDATE routes SET backend = ?3, send_proxy_protocol = ?4"
-                           " WHERE listener_id = ?1 AND hostname = ?2",
+                           " WHERE listener_id = ?1 AND hostname = ?2"
+                           " AND (backend, send_proxy_protocol) IS NOT (?3, ?4)",
     [STMT_REMOVE_ROUTE] = "DELETE FROM routes WHERE listener_id = ?1 AND hostname = ?2",
     [STMT_ADD_RULE] = "INSERT INTO firewall_rules (type, value) VALUES (?1, ?2) ON CONFLICT (type, value) DO NOTHING",
     [STMT_REMOVE_RULE] = "DELETE FROM firewall_rules WHERE type = ?1 AND value = ?2",

@@ -13,7 +13,7 @@ static int seed_list(struct store *store, enum store_rule_type type, const struc
         size_t said = why->len;
         int rc = store_add_rule(store, &rule, why);
         if (rc == ERR_EXISTS) /* the list has it twice */
-            store_unsay(why, said);
+            strbuf_cut(why, said);
         else if (rc != 0)
             return rc;
         else
@@ -50,11 +50,11 @@ static int seed_routes(struct store *store, const char *addr, const struct confi
                                     .hostname = from->hostname,
                                     .backend = from->backend,
                                     .send_proxy_protocol = from->send_proxy_protocol};
-        bool created;
-        int rc = store_put_route(store, &route, &created, why);
+        enum store_put put;
+        int rc = store_put_route(store, &route, &put, why);
         if (rc != 0)
             return rc;
-        out->routes_seeded += created;
+        out->routes_seeded += put == STORE_PUT_ADDED;
     }
     return 0;
 }

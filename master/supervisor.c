@@ -38,6 +38,7 @@ int supervisor_new(struct ev_loop *loop, const struct supervisor_options *option
     sup->callbacks = *callbacks;
     sup->worker_count = options->worker_count;
     sup->geoip_fd = -1;
+    supervisor_closing_init(sup);
     for (unsigned i = 0; i < SHM_WORKERS_MAX; i++)
         worker_slot_init(&sup->slots[i], sup, i);
     *out = sup;
@@ -66,6 +67,7 @@ void supervisor_free(struct supervisor **sup_pointer)
     if (sup == NULL)
         return;
     supervisor_check(sup);
+    supervisor_closing_end(sup);
     supervisor_watch_end(sup);
     supervisor_kill_all(sup);
     supervisor_free_listeners(sup);
@@ -118,10 +120,11 @@ void supervisor_set_geoip(struct supervisor *sup, int fd)
 /* ---- the end ---- */
 
 /* Slots without process have nobody to serve their queue any more. */
-static void supervisor_close_slots(struct supervisor *sup, uint16_t type, unsigned closing_looks)
+void supervisor_end_slots(struct supervisor *sup, uint16_t type, unsigned closing_looks)
 {
     if (sup->phase == SUPERVISOR_NEW)
         supervisor_watch_begin(sup); /* it tells when all are gone, also when nobody ever came */
+    supervisor_closing_end(sup);
     sup->phase = SUPERVISOR_STOPPING;
     sup->resize = RESIZE_NONE;
     ev_timer_stop(sup->loop, &sup->respawn_timer);
@@ -139,17 +142,21 @@ static void supervisor_close_slots(struct supervisor *sup, uint16_t type, unsign
     }
 }
 
+unsigned supervisor_drain_looks(const struct supervisor *sup)
+{
+    return (sup->options.settings.shutdown_timeout_ms + DRAIN_GRACE_MS) / SLOT_LOOK_MS;
+}
+
 void supervisor_drain(struct supervisor *sup)
 {
-    if (sup->phase == SUPERVISOR_STOPPING || sup->phase == SUPERVISOR_GONE)
-        return;
-    supervisor_close_slots(sup, CTL_DRAIN, (sup->options.settings.shutdown_timeout_ms + DRAIN_GRACE_MS) / SLOT_LOOK_MS);
+    if (sup->phase != SUPERVISOR_STOPPING && sup->phase != SUPERVISOR_GONE)
+        supervisor_end_slots(sup, CTL_DRAIN, supervisor_drain_looks(sup));
 }
 
 void supervisor_stop_now(struct supervisor *sup)
 {
     if (sup->phase != SUPERVISOR_GONE)
-        supervisor_close_slots(sup, CTL_STOP, SLOT_GOODBYE_LOOKS);
+        supervisor_end_slots(sup, CTL_STOP, SLOT_GOODBYE_LOOKS);
 }
 
 /* ---- what can be seen ---- */
@@ -157,6 +164,15 @@ void supervisor_stop_now(struct supervisor *sup)
 unsigned supervisor_worker_count(const struct supervisor *sup)
 {
     return sup->pending_count != 0 ? sup->pending_count : sup->worker_count;
+}
+
+bool supervisor_is_answering(const struct supervisor *sup)
+{
+    for (unsigned i = 0; i < sup->worker_count; i++) {
+        if (sup->slots[i].mute_looks >= SLOT_MUTE_LOOKS)
+            return false;
+    }
+    return true;
 }
 
 pid_t supervisor_worker_pid(const struct supervisor *sup, unsigned slot, const char **state_out)

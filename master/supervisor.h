@@ -62,7 +62,20 @@ struct supervisor_listener {
     const struct ctl_listener *ctl;
     struct listen_addr addr;
     int inherited_fd; /* a listening socket from socket activation, which all workers share; -1: make our own */
+    /* Before the start only: sockets that were opened for us, for the slots from 0 on, in the kernel's order; those of further slots
+     * are made. Not more than there are workers. */
+    const int *slot_fds;
+    unsigned slot_fd_count;
 };
+
+/** A socket of a listener: of one slot, or (is_shared, slot is 0) of all. */
+struct supervisor_socket {
+    const struct listen_addr *addr;
+    unsigned slot;
+    bool is_shared;
+    int fd; /* the supervisor's */
+};
+typedef void (*supervisor_socket_fn)(void *context, const struct supervisor_socket *socket);
 
 /**
  * @param loop  not libev's default loop, because that one reaps every child itself
@@ -109,14 +122,38 @@ int supervisor_add_listener(struct supervisor *sup, const struct supervisor_list
 /** Other properties, same id, same address. ERR_NOT_FOUND; ERR_NO_MEMORY: nothing has changed. */
 int supervisor_update_listener(struct supervisor *sup, const struct ctl_listener *ctl) MUST_CHECK;
 
-/** Serve what waits, then close: on_listener_removed tells when. ERR_NOT_FOUND. */
+/**
+ * Let handshakes under way complete (new ones do not begin; usually none is, at most 2 s), serve what waits, then close:
+ * on_listener_removed tells when. ERR_NOT_FOUND.
+ */
 int supervisor_remove_listener(struct supervisor *sup, unsigned id) MUST_CHECK;
+
+/** Is a removed listener of this address still being closed? */
+bool supervisor_is_removing(const struct supervisor *sup, const struct listen_addr *addr);
+
+/** All sockets that are to stay: not those of listeners that are being removed, or of slots that are given up. */
+void supervisor_each_socket(const struct supervisor *sup, supervisor_socket_fn fn, void *context);
+
+/** Another number whenever supervisor_each_socket() would tell something else. */
+unsigned supervisor_sockets_version(const struct supervisor *sup);
 
 /** For all workers, those to come as well. */
 void supervisor_set_settings(struct supervisor *sup, const struct ctl_settings *settings);
 
 /** A sealed memfd with the GeoIP database; takes ownership. -1: none any more. */
 void supervisor_set_geoip(struct supervisor *sup, int fd);
+
+/**
+ * Make the sockets that more workers need, all or nothing, before listeners are prepared for them; no connection reaches them yet.
+ * supervisor_set_worker_count() with the same number then cannot fail, until supervisor_abort_worker_count(). Nothing to do for fewer
+ * workers, or while an earlier change is under way.
+ *
+ * @return as supervisor_set_worker_count()
+ */
+int supervisor_prepare_worker_count(struct supervisor *sup, unsigned count, struct strbuf *why) MUST_CHECK;
+
+/** Close what was prepared and not used. Nothing prepared: no effect. */
+void supervisor_abort_worker_count(struct supervisor *sup);
 
 /**
  * Change the number of workers. More: their sockets are made now, all or nothing, and the workers started. Fewer: the last slots get
@@ -128,14 +165,29 @@ void supervisor_set_geoip(struct supervisor *sup, int fd);
  */
 int supervisor_set_worker_count(struct supervisor *sup, unsigned count, struct strbuf *why) MUST_CHECK;
 
-/** Graceful stop: no new connections, what waits is served, running ones get shutdown_timeout. on_all_gone tells the end. */
+/**
+ * The end of all service: as supervisor_drain(), but first handshakes under way complete, as with a removed listener, so that no
+ * client is reset that thought itself connected. Changes what the sockets do: only for who is their last user.
+ */
+void supervisor_close(struct supervisor *sup);
+
+/**
+ * Graceful stop: what waits is served, nothing more is accepted, running ones get shutdown_timeout. on_all_gone tells the end. The
+ * sockets are only let go of, so that somebody else may go on accepting from them.
+ */
 void supervisor_drain(struct supervisor *sup);
 
-/** Stop at once: whatever is still there after a second is killed. Also after supervisor_drain(). */
+/** Stop at once: whatever is still there after a second is killed. Also after the two above. */
 void supervisor_stop_now(struct supervisor *sup);
 
 /** Workers wanted; slots at and behind this number may still relay old connections. */
 unsigned supervisor_worker_count(const struct supervisor *sup);
+
+/**
+ * Does every worker wanted answer? One that is being replaced counts as answering for 15 s: time enough to be found silent, killed,
+ * and for a successor to come up.
+ */
+bool supervisor_is_answering(const struct supervisor *sup);
 
 /** The worker in a slot: its pid, 0 if there is none; *state_out (may be NULL) gets its state's word, static. */
 pid_t supervisor_worker_pid(const struct supervisor *sup, unsigned slot, const char **state_out);

@@ -63,6 +63,19 @@ static int record_open(struct listener_record *record, unsigned first, unsigned 
     return listen_sockets_open(&record->addr, end - first, record->fds + first, why);
 }
 
+/* What was opened for us first, so that our numbering is the kernel's. */
+static int record_adopt(struct listener_record *record, const struct supervisor_listener *listener, unsigned end,
+                        struct strbuf *why)
+{
+    unsigned count = listener->slot_fd_count;
+
+    CHECK(count <= end);
+    int rc = listen_sockets_adopt(listener->slot_fds, count, record->fds, why);
+    if (rc != 0)
+        return rc;
+    return record_open(record, count, end, why);
+}
+
 static bool record_has_sockets(const struct listener_record *record)
 {
     for (unsigned i = 0; i < SHM_WORKERS_MAX; i++) {
@@ -168,8 +181,16 @@ void supervisor_send_listeners(struct supervisor *sup, struct worker_slot *slot)
         if (record == NULL || record->fds[slot->index] < 0)
             continue;
         supervisor_send_listener(record, slot);
-        if (record->is_removing)
+        if (record->is_removing && !record->is_closing)
             send_remove(record, slot);
+    }
+}
+
+void supervisor_send_remove(struct supervisor *sup, struct listener_record *record)
+{
+    for (unsigned i = 0; i < SHM_WORKERS_MAX; i++) {
+        if (record->fds[i] >= 0 && worker_slot_is_serving(&sup->slots[i]))
+            send_remove(record, &sup->slots[i]);
     }
 }
 
@@ -178,7 +199,7 @@ void supervisor_send_removes(struct supervisor *sup, struct worker_slot *slot)
     for (unsigned id = 0; id < SHM_LISTENERS_MAX; id++) {
         const struct listener_record *record = sup->listeners[id];
 
-        if (record != NULL && record->fds[slot->index] >= 0 && !record->is_removing)
+        if (record != NULL && record->fds[slot->index] >= 0 && (!record->is_removing || record->is_closing))
             send_remove(record, slot);
     }
 }
@@ -224,7 +245,7 @@ static int record_make(struct supervisor *sup, const struct supervisor_listener 
 {
     int rc = 0;
 
-    if (listener->inherited_fd < 0 && !supervisor_overlaps(sup, &listener->addr))
+    if (listener->inherited_fd < 0 && listener->slot_fd_count == 0 && !supervisor_overlaps(sup, &listener->addr))
         rc = listen_sockets_probe(&listener->addr, wait_ms, why);
     if (rc != 0)
         return rc;
@@ -233,7 +254,7 @@ static int record_make(struct supervisor *sup, const struct supervisor_listener 
         strbuf_add(why, "out of memory or descriptors");
         return ERR_NO_MEMORY;
     }
-    rc = record_open(record, 0, sup->worker_count, why);
+    rc = record_adopt(record, listener, sup->prepared_count != 0 ? sup->prepared_count : sup->worker_count, why);
     if (rc != 0)
         record_free(record);
     else
@@ -266,6 +287,7 @@ void supervisor_commit_listener(struct supervisor *sup, struct listener_record *
     CHECK(sup->listeners[id] == NULL);
     stats_segment_use_listener(sup->options.stats, id);
     sup->listeners[id] = record;
+    sup->sockets_version++;
     for (unsigned i = 0; i < sup->worker_count; i++) {
         if (worker_slot_is_serving(&sup->slots[i]))
             supervisor_send_listener(record, &sup->slots[i]);
@@ -309,6 +331,16 @@ int supervisor_update_listener(struct supervisor *sup, const struct ctl_listener
     return 0;
 }
 
+bool supervisor_is_removing(const struct supervisor *sup, const struct listen_addr *addr)
+{
+    for (unsigned id = 0; id < SHM_LISTENERS_MAX; id++) {
+        const struct listener_record *record = sup->listeners[id];
+        if (record != NULL && record->is_removing && listen_addr_equal(&record->addr, addr))
+            return true;
+    }
+    return false;
+}
+
 int supervisor_remove_listener(struct supervisor *sup, unsigned id)
 {
     struct listener_record *record = id < SHM_LISTENERS_MAX ? sup->listeners[id] : NULL;
@@ -316,12 +348,43 @@ int supervisor_remove_listener(struct supervisor *sup, unsigned id)
     if (record == NULL || record->is_removing)
         return ERR_NOT_FOUND;
     record->is_removing = true;
-    for (unsigned i = 0; i < SHM_WORKERS_MAX; i++) {
-        if (sup->phase == SUPERVISOR_NEW)
-            listen_sockets_close(&record->fds[i], 1);
-        else if (record->fds[i] >= 0 && worker_slot_is_serving(&sup->slots[i]))
-            send_remove(record, &sup->slots[i]);
-    }
+    sup->sockets_version++;
+    if (sup->phase == SUPERVISOR_NEW)
+        listen_sockets_close(record->fds, SHM_WORKERS_MAX);
+    else if (sup->phase == SUPERVISOR_RUNNING)
+        supervisor_close_record(sup, record);
     supervisor_forget_listeners(sup);
     return 0;
+}
+
+/* ---- what others keep of our sockets ---- */
+
+static void record_each_socket(const struct supervisor *sup, const struct listener_record *record,
+                               supervisor_socket_fn fn, void *context)
+{
+    struct supervisor_socket socket = {.addr = &record->addr, .is_shared = true, .fd = record->shared_fd};
+
+    if (record->shared_fd >= 0) {
+        fn(context, &socket);
+        return;
+    }
+    socket.is_shared = false;
+    for (socket.slot = 0; socket.slot < sup->worker_count; socket.slot++) {
+        socket.fd = record->fds[socket.slot];
+        if (socket.fd >= 0)
+            fn(context, &socket);
+    }
+}
+
+void supervisor_each_socket(const struct supervisor *sup, supervisor_socket_fn fn, void *context)
+{
+    for (unsigned id = 0; id < SHM_LISTENERS_MAX; id++) {
+        if (sup->listeners[id] != NULL && !sup->listeners[id]->is_removing)
+            record_each_socket(sup, sup->listeners[id], fn, context);
+    }
+}
+
+unsigned supervisor_sockets_version(const struct supervisor *sup)
+{
+    return sup->sockets_version;
 }

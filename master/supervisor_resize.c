@@ -39,14 +39,40 @@ static void slot_come_back(struct supervisor *sup, struct worker_slot *slot)
     }
 }
 
+/* While sockets are added they get no connection, so that they can be closed again if one cannot be had. */
+static int supervisor_open_more(struct supervisor *sup, unsigned count, struct strbuf *why)
+{
+    supervisor_balance(sup, sup->worker_count);
+    int rc = supervisor_open_slot_sockets(sup, sup->worker_count, count, why);
+
+    if (rc == 0)
+        sup->prepared_count = count;
+    else
+        supervisor_balance(sup, 0);
+    return rc;
+}
+
+void supervisor_abort_worker_count(struct supervisor *sup)
+{
+    if (sup->prepared_count == 0)
+        return;
+    for (unsigned i = sup->worker_count; i < sup->prepared_count; i++)
+        supervisor_close_slot_sockets(sup, i);
+    sup->prepared_count = 0;
+    supervisor_balance(sup, 0);
+}
+
 static int supervisor_grow(struct supervisor *sup, unsigned count, struct strbuf *why)
 {
     unsigned before = sup->worker_count;
-    int rc = supervisor_open_slot_sockets(sup, before, count, why);
+    int rc = sup->prepared_count == count ? 0 : supervisor_open_more(sup, count, why);
 
     if (rc != 0)
         return rc;
     sup->worker_count = count;
+    sup->sockets_version++;
+    sup->prepared_count = 0;
+    supervisor_balance(sup, 0);
     log_count(sup);
     if (sup->phase != SUPERVISOR_RUNNING)
         return 0;
@@ -62,6 +88,7 @@ static void supervisor_shrink(struct supervisor *sup, unsigned count)
     unsigned before = sup->worker_count;
 
     sup->worker_count = count;
+    sup->sockets_version++;
     log_count(sup);
     if (sup->phase != SUPERVISOR_RUNNING) {
         for (unsigned i = count; i < before; i++)
@@ -82,12 +109,30 @@ static int supervisor_resize(struct supervisor *sup, unsigned count, struct strb
     return 0;
 }
 
+static int check_count(unsigned count, struct strbuf *why)
+{
+    if (count >= 1 && count <= SHM_WORKERS_MAX)
+        return 0;
+    strbuf_addf(why, "must be 1 to %d", SHM_WORKERS_MAX);
+    return ERR_RANGE;
+}
+
+int supervisor_prepare_worker_count(struct supervisor *sup, unsigned count, struct strbuf *why)
+{
+    int rc = check_count(count, why);
+
+    if (rc != 0 || sup->resize != RESIZE_NONE || count <= sup->worker_count)
+        return rc;
+    CHECK(sup->prepared_count == 0);
+    return supervisor_open_more(sup, count, why);
+}
+
 int supervisor_set_worker_count(struct supervisor *sup, unsigned count, struct strbuf *why)
 {
-    if (count < 1 || count > SHM_WORKERS_MAX) {
-        strbuf_addf(why, "must be 1 to %d", SHM_WORKERS_MAX);
-        return ERR_RANGE;
-    }
+    int rc = check_count(count, why);
+
+    if (rc != 0)
+        return rc;
     if (sup->resize == RESIZE_NONE)
         return supervisor_resize(sup, count, why);
     sup->pending_count = count;

@@ -18,7 +18,9 @@ struct listener_record {
     struct listen_addr addr;
     int shared_fd; /* duplicate of a socket that was passed in; -1: every slot has its own */
     bool is_removing;
-    int fds[SHM_WORKERS_MAX]; /* -1: none */
+    bool is_closing;           /* is_removing, and workers have not been told: handshakes under way complete first, */
+    uint64_t closing_begun_ms; /* since then (monotonic) */
+    int fds[SHM_WORKERS_MAX];  /* -1: none */
 };
 
 /** How a smaller number of workers is reached; a change that arrives meanwhile waits for RESIZE_NONE. */
@@ -26,6 +28,12 @@ enum resize_phase {
     RESIZE_NONE,
     RESIZE_SETTLING, /* surplus slots get no new connections any more, handshakes under way complete */
     RESIZE_REMOVING, /* surplus slots serve what waits and give up their sockets */
+};
+
+/** Sockets that are about to be closed, see supervisor_closing.c. */
+struct closing {
+    bool is_whole; /* all of them: the supervisor stops */
+    struct ev_timer timer;
 };
 
 enum supervisor_phase { SUPERVISOR_NEW, SUPERVISOR_RUNNING, SUPERVISOR_STOPPING, SUPERVISOR_GONE };
@@ -36,10 +44,12 @@ struct supervisor {
     struct supervisor_options options;
     struct supervisor_callbacks callbacks;
     enum supervisor_phase phase;
-    unsigned worker_count;  /* wanted: slots 0..worker_count-1 */
-    unsigned pending_count; /* wanted when the resize under way is done; 0: no other change */
+    unsigned worker_count;   /* wanted: slots 0..worker_count-1 */
+    unsigned prepared_count; /* sockets are there for so many; 0: for worker_count */
+    unsigned pending_count;  /* wanted when the resize under way is done; 0: no other change */
     enum resize_phase resize;
     unsigned settling_looks;
+    unsigned sockets_version;
     bool is_ready_awaited; /* on_all_ready is still to be called */
     int geoip_fd;          /* -1: none */
     struct respawn respawn;
@@ -48,6 +58,7 @@ struct supervisor {
     struct ev_signal child_watch;
     struct ev_timer look_timer;
     struct ev_timer respawn_timer;
+    struct closing closing;
     struct worker_slot slots[SHM_WORKERS_MAX];
     struct listener_record *listeners[SHM_LISTENERS_MAX];
 };
@@ -89,6 +100,25 @@ void supervisor_balance(struct supervisor *sup, unsigned count);
 /** Free records of removed listeners whose last socket is closed. */
 void supervisor_forget_listeners(struct supervisor *sup);
 void supervisor_free_listeners(struct supervisor *sup);
+
+/** Tell the workers that serve it to give up a listener whose sockets may be closed. */
+void supervisor_send_remove(struct supervisor *sup, struct listener_record *record);
+
+/* supervisor_closing.c: the time between "no new handshakes" and the close */
+
+void supervisor_closing_init(struct supervisor *sup);
+
+/** Begin to close the sockets of a record that is_removing: its workers are told when no handshake is under way any more. */
+void supervisor_close_record(struct supervisor *sup, struct listener_record *record);
+
+/** Forget what was begun; sockets stay as they are. */
+void supervisor_closing_end(struct supervisor *sup);
+
+/* supervisor.c */
+
+/** Send DRAIN or STOP to all workers. A worker still there after so many looks is killed. */
+void supervisor_end_slots(struct supervisor *sup, uint16_t type, unsigned closing_looks);
+unsigned supervisor_drain_looks(const struct supervisor *sup);
 
 /* supervisor_resize.c */
 

@@ -16,6 +16,8 @@
 #include "supervisor_state.h"
 #include "worker_spawn.h"
 
+#define STATUS_UNKNOWN (255 << 8) /* as of waitpid(2): exited with 255 */
+
 static struct shm_worker_stats *slot_stats(const struct worker_slot *slot)
 {
     return &slot->supervisor->options.stats->stats->workers[slot->index];
@@ -135,7 +137,6 @@ static int slot_make_worker(struct supervisor *sup, struct worker_slot *slot)
 
     if (rc != 0)
         return rc;
-    stats_segment_use_slot(sup->options.stats, slot->index);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
         return ERR_SYSTEM;
     struct ctl_channel *channel = ctl_channel_new(sup->loop, pair[0], on_message, on_down, slot);
@@ -259,6 +260,7 @@ static void supervisor_note_gone(struct supervisor *sup)
             return;
     }
     sup->phase = SUPERVISOR_GONE;
+    supervisor_closing_end(sup);
     supervisor_watch_end(sup);
     if (sup->callbacks.on_all_gone != NULL)
         sup->callbacks.on_all_gone(sup->callbacks.context);
@@ -286,6 +288,22 @@ static void reap_orphans(const struct supervisor *sup)
     }
 }
 
+/* Is the worker gone? One whose status somebody else has taken is no child any more (ECHILD), and gone all the same. */
+static bool slot_try_reap(const struct worker_slot *slot, int *status_out)
+{
+    pid_t pid = waitpid(slot->pid, status_out, WNOHANG);
+
+    if (pid != -1 || errno != ECHILD)
+        return pid == slot->pid;
+    *status_out = STATUS_UNKNOWN;
+    struct log_event e;
+    log_event_begin(&e, LOG_WARN, "somebody else has reaped a worker: how it ended is not known");
+    log_event_u64(&e, LOG_KEY_WORKER, slot->index);
+    log_event_u64(&e, LOG_KEY_PID, (uint64_t)slot->pid);
+    log_event_end(&e);
+    return true;
+}
+
 /* Only our own pids are asked for: other children are other people's, unless there are no other people. */
 static void supervisor_reap(struct supervisor *sup)
 {
@@ -293,7 +311,7 @@ static void supervisor_reap(struct supervisor *sup)
         struct worker_slot *slot = &sup->slots[i];
         int status;
 
-        if (worker_slot_has_process(slot) && waitpid(slot->pid, &status, WNOHANG) == slot->pid)
+        if (worker_slot_has_process(slot) && slot_try_reap(slot, &status))
             slot_on_death(sup, slot, status);
     }
     if (getpid() == 1)
@@ -332,10 +350,14 @@ static void on_look(struct ev_loop *loop, struct ev_timer *w, int revents)
     for (unsigned i = 0; i < SHM_WORKERS_MAX; i++) {
         struct worker_slot *slot = &sup->slots[i];
 
+        /* Memory of slots that were never used is not touched: reading would allocate it. */
+        if (!worker_slot_has_process(slot) && i >= sup->worker_count)
+            continue;
+        uint64_t heartbeat = atomic_load_explicit(&slot_stats(slot)->heartbeat, memory_order_relaxed);
+        worker_slot_listen(slot, i < sup->worker_count, heartbeat);
         if (!worker_slot_has_process(slot))
             continue;
-        const char *reason =
-            worker_slot_look(slot, atomic_load_explicit(&slot_stats(slot)->heartbeat, memory_order_relaxed));
+        const char *reason = worker_slot_look(slot, heartbeat);
         if (reason != NULL)
             worker_slot_kill(slot, reason);
         slot_dismiss(sup, slot);

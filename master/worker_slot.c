@@ -131,6 +131,13 @@ const char *worker_slot_look(struct worker_slot *slot, uint64_t heartbeat)
     return slot->silent_looks >= SLOT_SILENT_LOOKS ? "its heartbeat has stood still for 2 s" : NULL;
 }
 
+void worker_slot_listen(struct worker_slot *slot, bool is_wanted, uint64_t heartbeat)
+{
+    bool is_heard = slot->state == SLOT_RUNNING && heartbeat != slot->heartbeat;
+
+    slot->mute_looks = !is_wanted || is_heard ? 0 : slot->mute_looks + 1;
+}
+
 const char *slot_state_word(enum slot_state state)
 {
     CHECK((unsigned)state < sizeof state_words / sizeof state_words[0]);

@@ -36,6 +36,7 @@ enum slot_state {
 #define SLOT_SILENT_LOOKS  9                      /* heartbeat: more than 2 s */
 #define SLOT_START_LOOKS   (10000 / SLOT_LOOK_MS) /* READY */
 #define SLOT_GOODBYE_LOOKS (1000 / SLOT_LOOK_MS)  /* exit after the control socket was closed, or after STOP */
+#define SLOT_MUTE_LOOKS    (15000 / SLOT_LOOK_MS) /* silence, and one replacement that does not come up in time either */
 
 struct worker_slot {
     struct supervisor *supervisor;
@@ -49,6 +50,7 @@ struct worker_slot {
     unsigned silent_looks;  /* since it last moved */
     unsigned state_looks;   /* since the state began */
     unsigned down_looks;    /* since the control socket was closed */
+    unsigned mute_looks;    /* since a running worker's heartbeat last moved, replacements and lack of one included */
     unsigned closing_looks; /* SLOT_DRAINING: how many it may take */
     int log_fd;             /* -1 until the slot is used first; then it stays, as the next two */
     void *log_mapping;
@@ -103,6 +105,9 @@ void worker_slot_kill(struct worker_slot *slot, const char *reason);
  * @return NULL, or why the worker must be killed
  */
 const char *worker_slot_look(struct worker_slot *slot, uint64_t heartbeat) MUST_CHECK;
+
+/** A look at a slot that may have no process; is_wanted: a worker should be running there. Before worker_slot_look(). */
+void worker_slot_listen(struct worker_slot *slot, bool is_wanted, uint64_t heartbeat);
 
 /** The word of a state, static. */
 const char *slot_state_word(enum slot_state state);

@@ -4,22 +4,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "err.h"
+#include "child_start.h"
 #include "handover.h"
 
 #define ENVIRONMENT_MAX 16
-#define EXEC_FAILED     127 /* as shells report a program that could not be run */
-#define FD_SCAN_MAX     65536
 #define HANDOVER_FDS    (HANDOVER_FD_END - HANDOVER_FD_CONTROL)
 #define WORKER_NAME_MAX 32
 #define BINARY_PATH_MAX 40
@@ -31,7 +26,6 @@ static const char *const kept_variables[] = {"ASAN_OPTIONS=", "UBSAN_OPTIONS=", 
 struct spawn_plan {
     int fds[HANDOVER_FDS]; /* in the order of enum handover_fd; -1: /dev/null */
     int binary_fd;
-    int report_fd; /* the write end of a pipe: errno of a failure; closed by a successful exec */
     char binary_path[BINARY_PATH_MAX];
     char name[WORKER_NAME_MAX];
     char *argv[3];
@@ -63,11 +57,11 @@ static void plan_environment(struct spawn_plan *plan)
     plan->environment[count] = NULL;
 }
 
-static void plan_init(struct spawn_plan *plan, const struct worker_spawn *spec, int report_fd)
+static void plan_init(struct spawn_plan *plan, const struct worker_spawn *spec)
 {
     static char subcommand[] = HANDOVER_SUBCOMMAND;
 
-    *plan = (struct spawn_plan){.binary_fd = spec->binary_fd, .report_fd = report_fd};
+    *plan = (struct spawn_plan){.binary_fd = spec->binary_fd};
     plan->fds[0] = spec->control_fd;
     plan->fds[HANDOVER_FD_TABLES - HANDOVER_FD_CONTROL] = spec->tables_fd;
     plan->fds[HANDOVER_FD_STATS - HANDOVER_FD_CONTROL] = spec->stats_fd;
@@ -82,27 +76,17 @@ static void plan_init(struct spawn_plan *plan, const struct worker_spawn *spec, 
 /* ---- in the child ---- */
 
 /* Sources may lie where targets belong, so all of them move out of the way first. */
-static int child_move_up(int *fd)
-{
-    int moved = fcntl(*fd, F_DUPFD_CLOEXEC, HANDOVER_FD_END);
-
-    if (moved < 0)
-        return -1;
-    *fd = moved;
-    return 0;
-}
-
-static int child_place_fds(struct spawn_plan *plan)
+static int child_place_fds(struct spawn_plan *plan, int *report_fd)
 {
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-    if (null_fd < 0 || child_move_up(&null_fd) != 0 || child_move_up(&plan->report_fd) != 0 ||
-        child_move_up(&plan->binary_fd) != 0)
+    if (null_fd < 0 || child_move_up(&null_fd, HANDOVER_FD_END) != 0 ||
+        child_move_up(report_fd, HANDOVER_FD_END) != 0 || child_move_up(&plan->binary_fd, HANDOVER_FD_END) != 0)
         return -1;
     for (int i = 0; i < HANDOVER_FDS; i++) {
         if (plan->fds[i] < 0)
             plan->fds[i] = null_fd;
-        else if (child_move_up(&plan->fds[i]) != 0)
+        else if (child_move_up(&plan->fds[i], HANDOVER_FD_END) != 0)
             return -1;
     }
     if (dup2(null_fd, STDIN_FILENO) < 0 || dup2(null_fd, STDOUT_FILENO) < 0)
@@ -114,33 +98,16 @@ static int child_place_fds(struct spawn_plan *plan)
     return 0;
 }
 
-/* Everything above the handover closes at exec: the report pipe and the binary must stay usable until then. */
-static void child_close_rest(void)
-{
-    struct rlimit limit = {.rlim_cur = FD_SCAN_MAX};
-
-    if (syscall(SYS_close_range, HANDOVER_FD_END, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
-        return;
-    getrlimit(RLIMIT_NOFILE, &limit); /* a kernel before 5.11 */
-    for (int fd = HANDOVER_FD_END; fd < FD_SCAN_MAX && (rlim_t)fd < limit.rlim_cur; fd++)
-        fcntl(fd, F_SETFD, FD_CLOEXEC);
-}
-
 /* A terminal's signals that came between fork and setpgid were meant for the master: ignoring a signal throws a pending one away. */
-static void child_reset_signals(void)
+static void child_leave_group(void)
 {
     static const int from_terminal[] = {SIGINT, SIGQUIT, SIGHUP, SIGTSTP};
     struct sigaction action = {.sa_handler = SIG_IGN};
-    sigset_t none;
 
     setpgid(0, 0);
     for (size_t i = 0; i < sizeof from_terminal / sizeof from_terminal[0]; i++)
         sigaction(from_terminal[i], &action, NULL);
-    action.sa_handler = SIG_DFL;
-    for (int number = 1; number < NSIG; number++)
-        sigaction(number, &action, NULL); /* fails for SIGKILL, SIGSTOP and libc's own two: nothing to reset there */
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    child_reset_signals(NULL, 0);
 }
 
 /* "/proc/self/fd/N" without stdio. */
@@ -157,72 +124,25 @@ static void child_binary_path(struct spawn_plan *plan)
     plan->binary_path[len] = '\0';
 }
 
-_Noreturn static void child_run(struct spawn_plan *plan)
+static void child_exec(void *context, int *report_fd)
 {
-    child_reset_signals();
-    if (child_place_fds(plan) == 0) {
-        child_close_rest();
-        syscall(SYS_execveat, plan->binary_fd, "", plan->argv, plan->environment, AT_EMPTY_PATH);
-        if (errno == ENOSYS || errno == EPERM) { /* not there, or kept away by a container's filter */
-            child_binary_path(plan);
-            execve(plan->binary_path, plan->argv, plan->environment);
-        }
+    struct spawn_plan *plan = context;
+
+    child_leave_group();
+    if (child_place_fds(plan, report_fd) != 0)
+        return;
+    child_close_from(HANDOVER_FD_END); /* at exec: the report pipe and the binary must stay usable until then */
+    syscall(SYS_execveat, plan->binary_fd, "", plan->argv, plan->environment, AT_EMPTY_PATH);
+    if (errno == ENOSYS || errno == EPERM) { /* not there, or kept away by a container's filter */
+        child_binary_path(plan);
+        execve(plan->binary_path, plan->argv, plan->environment);
     }
-    int error_number = errno;
-    ssize_t n = write(plan->report_fd, &error_number, sizeof error_number);
-    _exit(n == sizeof error_number ? EXEC_FAILED : EXEC_FAILED - 1);
-}
-
-/* ---- in the master ---- */
-
-/* All signals are blocked around fork: the child must not run the master's handlers, which write into the event loop's pipe. */
-static pid_t fork_child(struct spawn_plan *plan)
-{
-    sigset_t all, before;
-
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, &before);
-    pid_t pid = fork();
-    if (pid == 0)
-        child_run(plan);
-    int error_number = errno;
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    errno = error_number;
-    return pid;
-}
-
-/* errno of the child's failure, or 0 once the new program runs. */
-static int read_report(int fd)
-{
-    int error_number = 0;
-    ssize_t n;
-
-    do
-        n = read(fd, &error_number, sizeof error_number);
-    while (n < 0 && errno == EINTR);
-    return n == sizeof error_number ? error_number : 0;
 }
 
 int worker_spawn(const struct worker_spawn *spec, pid_t *pid_out)
 {
     struct spawn_plan plan;
-    int report[2];
 
-    if (pipe2(report, O_CLOEXEC) != 0)
-        return ERR_SYSTEM;
-    plan_init(&plan, spec, report[1]);
-    pid_t pid = fork_child(&plan);
-    int error_number = pid < 0 ? errno : 0;
-    close(report[1]);
-    if (pid > 0)
-        error_number = read_report(report[0]);
-    close(report[0]);
-    if (error_number == 0) {
-        *pid_out = pid;
-        return 0;
-    }
-    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
-    }
-    errno = error_number;
-    return ERR_SYSTEM;
+    plan_init(&plan, spec);
+    return child_start(child_exec, &plan, pid_out);
 }

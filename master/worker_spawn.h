@@ -33,9 +33,9 @@ int worker_binary_open(void) MUST_CHECK;
  * which then drains it. It gets no parent-death signal, because it shall drain when the master dies; the control socket's end of
  * file tells it.
  *
- * Waits for the execution itself (well below a millisecond), so that a failure is known here. The caller must reap pid_out.
+ * Waits for the execution itself (child_start()), so that a failure is known here. The caller must reap pid_out.
  *
- * @return 0; ERR_SYSTEM with errno (EACCES: the program cannot be executed)
+ * @return 0; ERR_SYSTEM with errno (EACCES: the program cannot be executed; ETIMEDOUT: somebody has stopped the child)
  */
 int worker_spawn(const struct worker_spawn *spec, pid_t *pid_out) MUST_CHECK;
 

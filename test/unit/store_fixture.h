@@ -200,9 +200,9 @@ static inline int put(struct store *store, const char *listener, const char *hos
                       struct strbuf *why)
 {
     struct store_route route = {.listener = listener, .hostname = hostname, .backend = backend};
-    bool created;
+    enum store_put put_as;
 
-    return store_put_route(store, &route, &created, why);
+    return store_put_route(store, &route, &put_as, why);
 }
 
 /* Routes as text, "listener hostname backend flag\n" each. */

@@ -182,13 +182,15 @@ static void test_replacing_a_route_keeps_its_place(void **state)
     struct fixture *f = *state;
     struct store *store = open_seeded(f);
     struct store_route route = {"[::1]:443", "www.example.com", "app.internal:443", true};
-    bool created = true;
+    enum store_put put_as = STORE_PUT_ADDED;
 
-    expect_rc(f, store_put_route(store, &route, &created, &f->why), 0);
-    assert_false(created);
+    expect_rc(f, store_put_route(store, &route, &put_as, &f->why), 0);
+    assert_int_equal(put_as, STORE_PUT_REPLACED);
+    expect_rc(f, store_put_route(store, &route, &put_as, &f->why), 0);
+    assert_int_equal(put_as, STORE_PUT_UNCHANGED);
     route.hostname = "new.example.com";
-    expect_rc(f, store_put_route(store, &route, &created, &f->why), 0);
-    assert_true(created);
+    expect_rc(f, store_put_route(store, &route, &put_as, &f->why), 0);
+    assert_int_equal(put_as, STORE_PUT_ADDED);
     store_close(&store);
     store = must_open(f);
     expect_routes(f, store,

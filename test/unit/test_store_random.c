@@ -20,15 +20,13 @@ static int shadow_find(const struct shadow *shadow, int name)
     return -1;
 }
 
-static bool shadow_put(struct shadow *shadow, int name, int backend)
+static void shadow_put(struct shadow *shadow, int name, int backend)
 {
     int at = shadow_find(shadow, name);
-    bool created = at < 0;
 
-    if (created)
+    if (at < 0)
         shadow->names[at = shadow->count++] = name;
     shadow->backends[at] = backend;
-    return created;
 }
 
 static bool shadow_remove(struct shadow *shadow, int name)
@@ -60,13 +58,18 @@ static void random_change(struct fixture *f, struct store *store, struct shadow 
     int name = rand_r(seed) % NAMES, backend = 1 + rand_r(seed) % BACKENDS;
     char hostname[16], target[16];
     struct store_route route = {":8443", hostname, target, false};
-    bool created;
+    enum store_put put_as;
 
     snprintf(hostname, sizeof hostname, "n%d", name);
     snprintf(target, sizeof target, "b:%d", backend);
     if (rand_r(seed) % 3 != 0) {
-        expect_rc(f, store_put_route(store, &route, &created, &f->why), 0);
-        assert_int_equal(created, shadow_put(shadow, name, backend));
+        int at = shadow_find(shadow, name);
+        enum store_put expected = at < 0                            ? STORE_PUT_ADDED
+                                  : shadow->backends[at] == backend ? STORE_PUT_UNCHANGED
+                                                                    : STORE_PUT_REPLACED;
+        expect_rc(f, store_put_route(store, &route, &put_as, &f->why), 0);
+        assert_int_equal(put_as, expected);
+        shadow_put(shadow, name, backend);
     } else {
         bool was_there = shadow_remove(shadow, name);
         expect_rc(f, store_remove_route(store, ":8443", hostname, &f->why), was_there ? 0 : ERR_NOT_FOUND);

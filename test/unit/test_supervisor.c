@@ -101,6 +101,43 @@ static void test_what_waits_for_a_killed_worker_is_served_by_its_successor(void 
     assert_int_equal(answer.pid, slot_pid(f, 0));
 }
 
+static void test_a_worker_that_somebody_else_has_reaped_is_replaced_as_well(void **state)
+{
+    struct fixture *f = *state;
+    uint16_t port = fixture_start(f, 1);
+    pid_t pid = slot_pid(f, 0);
+    uint64_t killed_ms = clock_monotonic_ms();
+
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    WAIT_UNTIL(f, slot_pid(f, 0) != pid && slot_pid(f, 0) != 0);
+    assert_true(clock_monotonic_ms() - killed_ms < 1000);
+    assert_int_equal(log_count(f, "somebody else has reaped a worker"), 1);
+    assert_int_equal(f->death_count, 1);
+    WAIT_UNTIL(f, slot_is(f, 0, "running"));
+    client_ask(f, port);
+}
+
+static void test_slots_in_which_nobody_answers_are_told_from_replacements(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_start(f, 2);
+    for (unsigned i = 0; i < 3; i++) {
+        pid_t pid = slot_pid(f, 1);
+        kill(pid, SIGKILL);
+        WAIT_UNTIL(f, slot_pid(f, 1) != pid && slot_is(f, 1, "running"));
+        assert_true(supervisor_is_answering(f->sup));
+    }
+    uint64_t begun_ms = clock_monotonic_ms();
+    fixture_order(f, 1, FAKE_DIE_AT_START);
+    kill(slot_pid(f, 1), SIGKILL);
+    WAIT_UNTIL(f, !supervisor_is_answering(f->sup));
+    assert_in_range(clock_monotonic_ms() - begun_ms, 10000, 25000);
+    fixture_order(f, 1, FAKE_SERVE);
+    WAIT_UNTIL(f, supervisor_is_answering(f->sup));
+}
+
 static void test_a_binary_that_dies_at_every_start_is_started_once_a_second(void **state)
 {
     struct fixture *f = *state;
@@ -287,6 +324,8 @@ int main(int argc, char **argv)
         CASE(test_a_binary_that_cannot_run_is_an_error_with_its_reason),
         CASE(test_a_killed_worker_is_replaced_at_once_and_its_counts_are_taken_back),
         CASE(test_what_waits_for_a_killed_worker_is_served_by_its_successor),
+        CASE(test_a_worker_that_somebody_else_has_reaped_is_replaced_as_well),
+        CASE(test_slots_in_which_nobody_answers_are_told_from_replacements),
         CASE(test_a_binary_that_dies_at_every_start_is_started_once_a_second),
         CASE(test_a_hung_worker_is_killed_and_replaced),
         CASE(test_a_master_that_was_suspended_kills_nobody),

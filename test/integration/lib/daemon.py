@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 
 from lib import logs, procfs
@@ -11,6 +12,7 @@ from lib.waiting import wait_until
 
 _SOURCE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 BINARY = os.path.abspath(os.environ.get("MCPROXY_BIN", os.path.join(_SOURCE_ROOT, "build", "mc-proxy")))
+_ACTIVATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "activate.py")
 _BAD_OUTPUT = re.compile(r"AddressSanitizer|LeakSanitizer|UndefinedBehavior|runtime error:|panic:|dumped core")
 
 
@@ -45,6 +47,7 @@ class Daemon:
         self.config_path = os.path.join(self.directory, f"{name}.ini")
         self.lines = []
         self.env = env or {}
+        self.sockets = []  # (name, descriptor or socket) to be passed to it as systemd does
         self.expects_failure = False  # set by a test that kills it or makes it fail
         self._lock = threading.Condition()
         self._process = None
@@ -59,9 +62,13 @@ class Daemon:
 
     def launch(self):
         """Start it without waiting."""
-        self._process = subprocess.Popen([self.binary, "server", "-c", self.config_path], cwd=self.directory,
-                                         env=environment(self.env), stdin=subprocess.DEVNULL,
-                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        fds = [s if isinstance(s, int) else s.fileno() for _, s in self.sockets]
+        command = [self.binary, "server", "-c", self.config_path]
+        if fds:
+            command = [sys.executable, _ACTIVATE, ":".join(name for name, _ in self.sockets), ",".join(map(str, fds)),
+                       *command]
+        self._process = subprocess.Popen(command, cwd=self.directory, env=environment(self.env), pass_fds=fds,
+                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self._reader = threading.Thread(target=self._read_stderr, daemon=True)
         self._reader.start()
         return self

@@ -1,0 +1,192 @@
+"""What systemd is told: readiness, reloads, the stop, status and watchdog, by a stand-in for its socket."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from lib import clients, hello, procfs
+from lib.backends import EchoBackend
+from lib.config import Listener, config_text
+from lib.manager import Manager
+from lib.waiting import wait_until
+
+HELLO = hello.client_hello(b"www.example.com")
+
+
+@pytest.fixture
+def manager(tmp_path):
+    made = []
+
+    def make(**kwargs):
+        made.append(Manager(tmp_path, **kwargs))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def start(new_daemon, backend):
+    """start(manager, **sections): a daemon that tells this manager, with one listener that routes to an echo."""
+    def make(manager, env=None, **sections):
+        listener = Listener([f"* {backend(EchoBackend).address}"])
+        return new_daemon([listener], env={**manager.env, **(env or {})}, **sections).start()
+
+    return make
+
+
+def established(daemon):
+    s = clients.connect(daemon.port)
+    s.sendall(HELLO)
+    assert clients.read_exactly(s, len(HELLO)) == HELLO
+    return s
+
+
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+def test_ready_comes_once_when_every_worker_serves(manager, start, kind):
+    systemd = manager(kind=kind)
+    daemon = start(systemd, server={"workers": 2})
+    ready = systemd.wait_for("READY")
+    assert ready["READY"] == "1"
+    assert int(ready["MAINPID"]) == daemon.pid == ready.pid
+    assert ready["STATUS"] == "2 workers, 1 listener, 0 connections"
+    first = systemd.messages()[0]
+    assert first["STATUS"] == "starting" and int(first["EXTEND_TIMEOUT_USEC"]) >= 60_000_000
+    os.kill(daemon.workers()[0], signal.SIGKILL)
+    wait_until(lambda: len([e for e in daemon.events() if e["msg"] == "worker ready"]) == 3, what="the replacement")
+    time.sleep(0.3)
+    assert len(systemd.messages("READY")) == 1
+
+
+def test_a_start_that_fails_says_nothing_of_readiness(manager, new_daemon):
+    systemd = manager()
+    with clients.socket.create_server(("127.0.0.1", 0)) as taken:
+        daemon = new_daemon([Listener(["* 127.0.0.1:1"], port=taken.getsockname()[1])], env=systemd.env)
+        daemon.expects_failure = True
+        assert daemon.launch().wait() == 1
+    assert not systemd.messages("READY")
+
+
+def test_status_follows_the_connections(manager, start):
+    systemd = manager()
+    daemon = start(systemd)
+    systemd.wait_for("READY")
+    with established(daemon), established(daemon):
+        systemd.wait_for(STATUS="1 worker, 1 listener, 2 connections")
+    systemd.wait_for(STATUS="1 worker, 1 listener, 0 connections", count=1)
+    time.sleep(3.5)
+    said = [m["STATUS"] for m in systemd.messages("STATUS")]
+    assert all(a != b for a, b in zip(said, said[1:])), "nothing is told twice"
+
+
+def test_each_reload_is_reloading_with_its_time_and_then_ready(manager, start):
+    systemd = manager()
+    daemon = start(systemd)
+    systemd.wait_for("READY")
+    good = config_text(daemon.directory, daemon.listeners, server={"workers": 2})
+    for text, problem in ((good, ""), ("[bad", "; the last reload failed: "), (good, "")):
+        ready, reloading = len(systemd.messages("READY")), len(systemd.messages("RELOADING"))
+        daemon.write_config(text)
+        before = time.monotonic_ns() // 1000
+        daemon.signal(signal.SIGHUP)
+        answer = systemd.wait_for("READY", count=ready + 1)
+        begin = systemd.wait_for("RELOADING", count=reloading + 1)
+        assert before <= int(begin["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
+        assert begin.time <= answer.time
+        assert problem in answer["STATUS"] and bool(problem) == ("failed" in answer["STATUS"]), answer
+    time.sleep(1.5)
+    assert len(systemd.messages("READY")) == len(systemd.messages("RELOADING")) + 1
+
+
+def test_stopping_counts_what_is_left_and_asks_for_time(manager, start):
+    systemd = manager()
+    daemon = start(systemd, proxy={"shutdown_timeout": "30s"})
+    systemd.wait_for("READY")
+    first, second = established(daemon), established(daemon)
+    daemon.signal(signal.SIGTERM)
+    stopping = systemd.wait_for("STOPPING")
+    assert stopping["STATUS"] == "stopping, 2 connections left"
+    assert int(stopping["EXTEND_TIMEOUT_USEC"]) >= 2_000_000
+    first.close()
+    systemd.wait_for(STATUS="stopping, 1 connection left", timeout=5)
+    told = len(systemd.messages("EXTEND_TIMEOUT_USEC"))
+    systemd.wait_for("EXTEND_TIMEOUT_USEC", count=told + 2, timeout=5)
+    second.close()
+    assert daemon.wait() == 0
+
+
+def test_watchdog_is_fed_at_a_third_of_its_time(manager, start):
+    systemd = manager(watchdog_s=0.6)
+    daemon = start(systemd)
+    systemd.wait_for("READY")
+    fed = systemd.wait_for("WATCHDOG", count=2)
+    count = len(systemd.messages("WATCHDOG"))
+    time.sleep(2)
+    assert 7 <= len(systemd.messages("WATCHDOG")) - count <= 11
+    assert fed["WATCHDOG"] == "1"
+    with established(daemon):
+        daemon.signal(signal.SIGTERM)
+        systemd.wait_for("STOPPING")
+        count = len(systemd.messages("WATCHDOG"))
+        systemd.wait_for("WATCHDOG", count=count + 2, timeout=3)
+    assert daemon.wait() == 0
+
+
+def test_watchdog_of_another_process_is_not_ours(manager, start):
+    systemd = manager(watchdog_s=0.3)
+    start(systemd, env={"WATCHDOG_PID": "1"})
+    systemd.wait_for("READY")
+    time.sleep(0.7)
+    assert not systemd.messages("WATCHDOG")
+
+
+def test_watchdog_starves_when_a_worker_does_not_answer_and_cannot_be_replaced(manager, start):
+    """One that is replaced in time is no reason; one slot in which nobody comes to life for 15 s is."""
+    systemd = manager(watchdog_s=0.9)
+    daemon = start(systemd, server={"workers": 2})
+    systemd.wait_for("READY")
+    good = daemon.workers()[0]
+    stopped = {daemon.workers()[1]}
+    os.kill(daemon.workers()[1], signal.SIGSTOP)
+    deadline = time.monotonic() + 40
+    begun = time.monotonic()
+    while not [e for e in daemon.events() if "watchdog is not fed" in e["msg"]]:
+        assert time.monotonic() < deadline
+        for pid in daemon.workers():
+            if pid != good and pid not in stopped:
+                stopped.add(pid)
+                os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.002)
+    assert time.monotonic() - begun > 10, "a replacement within its time is tolerated"
+    count = len(systemd.messages("WATCHDOG"))
+    time.sleep(1.5)
+    assert len(systemd.messages("WATCHDOG")) == count
+    systemd.wait_for("STATUS")
+    wait_until(lambda: "a worker does not answer" in systemd.status(), 8, "the status")
+    for pid in daemon.workers():
+        os.kill(pid, signal.SIGCONT)
+    systemd.wait_for("WATCHDOG", count=count + 2, timeout=15)
+
+
+def test_workers_never_see_the_managers_socket(manager, start):
+    systemd = manager(watchdog_s=5)
+    daemon = start(systemd)
+    for pid in daemon.workers():
+        with open(f"/proc/{pid}/environ", "rb") as f:
+            assert b"NOTIFY" not in f.read()
+    with open(f"/proc/{daemon.pid}/environ", "rb") as f:
+        assert b"NOTIFY_SOCKET" in f.read(), "the test looks at something"
+    assert procfs.is_alive(daemon.pid)
+
+
+def test_a_manager_that_went_away_stops_nothing(manager, start):
+    systemd = manager()
+    daemon = start(systemd)
+    systemd.wait_for("READY")
+    systemd.close()
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_log(lambda e: e["msg"] == "configuration reloaded")
+    established(daemon).close()

@@ -1,0 +1,204 @@
+/* Listening sockets that are closed: whoever had begun to connect is served, and nobody waits for who does not come. */
+
+#include "supervisor_fixture.h"
+
+#include "half_open.h"
+#include "listen_sockets.h"
+
+static bool is_silent(uint16_t port)
+{
+    int fd = half_open_begin(AF_INET, port); /* refused: -1, or an error a little later */
+    int error = 0;
+    socklen_t len = sizeof error;
+
+    if (fd < 0)
+        return false;
+    half_open_go_on(fd);
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    bool is_connected = half_open_is_connected(fd);
+    close(fd);
+    return !is_connected && error == 0;
+}
+
+static void test_a_handshake_under_way_is_served_by_a_listener_that_is_removed(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_answer answer;
+
+    fixture_start(f, 2);
+    uint16_t port = fixture_add_listener(f, 1);
+    uint64_t begun_ms = clock_monotonic_ms();
+    int client = half_open_begin(AF_INET, port);
+    assert_true(client >= 0);
+    assert_int_equal(supervisor_remove_listener(f->sup, 1), 0);
+    struct listen_addr addr = loopback_addr(port);
+    assert_true(supervisor_is_removing(f->sup, &addr));
+    assert_true(is_silent(port)); /* it would find its way to the next who listens there */
+    half_open_go_on(client);
+    WAIT_UNTIL(f, half_open_is_connected(client));
+    WAIT_UNTIL(f, client_has_answer(client, &answer));
+    WAIT_UNTIL(f, f->removed_count == 1);
+    assert_true(clock_monotonic_ms() - begun_ms >= 900); /* it was the repeated SYN-ACK that completed it */
+    assert_false(supervisor_is_removing(f->sup, &addr));
+    assert_int_equal(client_connect(port), -1);
+    close(client);
+}
+
+static void test_the_same_at_the_end_of_all(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_answer answer;
+    uint16_t port = fixture_start(f, 2);
+    int client = half_open_begin(AF_INET, port);
+
+    assert_true(client >= 0);
+    fixture_order_now(f, 0, FAKE_IGNORE_QUEUE); /* until it is told to drain */
+    fixture_order_now(f, 1, FAKE_IGNORE_QUEUE);
+    supervisor_close(f->sup);
+    assert_true(is_silent(port));
+    half_open_go_on(client);
+    WAIT_UNTIL(f, half_open_is_connected(client));
+    WAIT_UNTIL(f, client_has_answer(client, &answer));
+    WAIT_UNTIL(f, f->gone_count == 1);
+    assert_int_equal(client_connect(port), -1);
+    assert_int_equal(log_count(f, "worker exited"), 2);
+    close(client);
+}
+
+static void test_without_handshakes_nothing_is_waited_for(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_start(f, 2);
+    unsigned before = open_fd_count();
+    fixture_add_listener(f, 1);
+    uint64_t begun_ms = clock_monotonic_ms();
+    assert_int_equal(supervisor_remove_listener(f->sup, 1), 0);
+    WAIT_UNTIL(f, f->removed_count == 1);
+    assert_int_equal(open_fd_count(), before);
+    supervisor_close(f->sup);
+    WAIT_UNTIL(f, f->gone_count == 1);
+    assert_true(clock_monotonic_ms() - begun_ms < 1500);
+}
+
+static void test_who_never_answers_is_waited_for_two_seconds(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_start(f, 1);
+    uint16_t port = fixture_add_listener(f, 1);
+    int client = half_open_begin(AF_INET, port);
+    uint64_t begun_ms = clock_monotonic_ms();
+    assert_int_equal(supervisor_remove_listener(f->sup, 1), 0);
+    WAIT_UNTIL(f, f->removed_count == 1);
+    uint64_t took_ms = clock_monotonic_ms() - begun_ms;
+    assert_true(took_ms >= 1900 && took_ms < 4000);
+    close(client);
+}
+
+static void test_a_second_thought_ends_the_wait(void **state)
+{
+    struct fixture *f = *state;
+    uint16_t port = fixture_start(f, 1);
+    int client = half_open_begin(AF_INET, port);
+    uint64_t begun_ms = clock_monotonic_ms();
+
+    supervisor_close(f->sup);
+    supervisor_close(f->sup); /* no other effect */
+    supervisor_stop_now(f->sup);
+    WAIT_UNTIL(f, f->gone_count == 1);
+    assert_true(clock_monotonic_ms() - begun_ms < 1500);
+    close(client);
+}
+
+static void test_a_worker_born_meanwhile_serves_the_listener_too(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_answer answer;
+
+    fixture_start(f, 1);
+    uint16_t port = fixture_add_listener(f, 1);
+    int client = half_open_begin(AF_INET, port);
+    assert_int_equal(supervisor_remove_listener(f->sup, 1), 0);
+    kill(slot_pid(f, 0), SIGKILL);
+    WAIT_UNTIL(f, f->death_count == 1 && slot_is(f, 0, "running"));
+    half_open_go_on(client);
+    WAIT_UNTIL(f, half_open_is_connected(client));
+    WAIT_UNTIL(f, client_has_answer(client, &answer));
+    WAIT_UNTIL(f, f->removed_count == 1);
+    assert_int_equal(f->death_count, 1);
+    close(client);
+}
+
+static void test_fewer_workers_while_a_listener_closes_lose_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_answer answer;
+    char text[256];
+    struct strbuf why = STRBUF_OF(text);
+    int clients[16];
+
+    fixture_start(f, 2);
+    uint16_t port = fixture_add_listener(f, 1);
+    assert_int_equal(supervisor_set_worker_count(f->sup, 1, &why), 0);
+    for (unsigned i = 0; i < 16; i++)
+        assert_true((clients[i] = half_open_begin(AF_INET, port)) >= 0);
+    assert_int_equal(supervisor_remove_listener(f->sup, 1), 0);
+    for (unsigned i = 0; i < 16; i++)
+        half_open_go_on(clients[i]);
+    for (unsigned i = 0; i < 16; i++) {
+        WAIT_UNTIL(f, half_open_is_connected(clients[i]));
+        WAIT_UNTIL(f, client_has_answer(clients[i], &answer));
+        close(clients[i]);
+    }
+    WAIT_UNTIL(f, f->removed_count == 1 && f->death_count == 1);
+    assert_int_equal(log_count(f, "worker died"), 0);
+}
+
+static void test_a_socket_that_others_use_is_only_let_go_of(void **state)
+{
+    struct fixture *f = *state;
+    struct sockaddr_in sin = loopback(0);
+    socklen_t len = sizeof sin;
+    char text[256];
+    struct strbuf why = STRBUF_OF(text);
+    int inherited = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    assert_int_equal(bind(inherited, (struct sockaddr *)&sin, sizeof sin), 0);
+    assert_int_equal(listen(inherited, 16), 0);
+    assert_int_equal(getsockname(inherited, (struct sockaddr *)&sin, &len), 0);
+    fixture_start(f, 1);
+    /* A predecessor that stopped has left it deaf. */
+    assert_int_equal(listen_sockets_refuse_new(inherited), 0);
+    assert_true(is_silent(ntohs(sin.sin_port)));
+    assert_int_equal(fixture_add_listener_fd(f, 1, ntohs(sin.sin_port), inherited, &why), 0);
+    client_ask(f, ntohs(sin.sin_port));
+    supervisor_close(f->sup);
+    WAIT_UNTIL(f, f->gone_count == 1);
+    int client = client_connect(ntohs(sin.sin_port));
+    assert_true(client >= 0);
+    assert_true(accept(inherited, NULL, NULL) >= 0);
+    close(client);
+    close(inherited);
+}
+
+#define CASE(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], HANDOVER_SUBCOMMAND) == 0)
+        return fake_worker_main(argv[0]);
+
+    const struct CMUnitTest tests[] = {
+        CASE(test_a_handshake_under_way_is_served_by_a_listener_that_is_removed),
+        CASE(test_the_same_at_the_end_of_all),
+        CASE(test_without_handshakes_nothing_is_waited_for),
+        CASE(test_who_never_answers_is_waited_for_two_seconds),
+        CASE(test_a_second_thought_ends_the_wait),
+        CASE(test_a_worker_born_meanwhile_serves_the_listener_too),
+        CASE(test_fewer_workers_while_a_listener_closes_lose_nothing),
+        CASE(test_a_socket_that_others_use_is_only_let_go_of),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
