@@ -56,6 +56,7 @@ static void add_labels(struct strbuf *out)
                     "| listener | the listener's `addr` as the configuration writes it |\n"
                     "| process | `master`, or `worker-0` and so on by the worker's number |\n"
                     "| reason | see below |\n"
+                    "| route | the route's hostname as the admin API shows it |\n"
                     "| version | the program's version |\n");
     for (unsigned i = 0; i < sizeof label_rows / sizeof label_rows[0]; i++) {
         strbuf_addf(out, "| %s |", label_rows[i].label);

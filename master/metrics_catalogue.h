@@ -23,6 +23,12 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
     X(METRIC_DURATION,           HISTOGRAM, "mcproxy_connection_duration_seconds",     "listener",         "Time from accept to the end, of connections that had reached their backend.") \
     X(METRIC_LISTENER_MAX,       GAUGE,     "mcproxy_listener_max_connections",        "listener",         "Limit of open connections in force; 0: none.") \
     X(METRIC_ROUTES,             GAUGE,     "mcproxy_routes",                          "listener",         "Routes in force.") \
+    X(METRIC_ROUTE_CONNECTIONS,  COUNTER,   "mcproxy_route_connections_total",         "listener, route",  "Connections that took a route. This and the next four only with [metrics] routes = true.") \
+    X(METRIC_ROUTE_FAILED,       COUNTER,   "mcproxy_route_backend_failures_total",    "listener, route",  "Connections of a route whose backend could not be reached.") \
+    X(METRIC_ROUTE_UNANSWERED,   COUNTER,   "mcproxy_route_unanswered_total",          "listener, route",  "Connections of a route that ended without one byte from the backend, though it was reached.") \
+    X(METRIC_ROUTE_RECEIVED,     COUNTER,   "mcproxy_route_received_bytes_total",      "listener, route",  "Bytes received from clients of a route, counted when the connection ends.") \
+    X(METRIC_ROUTE_SENT,         COUNTER,   "mcproxy_route_sent_bytes_total",          "listener, route",  "Bytes sent to clients of a route, counted when the connection ends.") \
+    X(METRIC_ROUTES_LEFT_OUT,    GAUGE,     "mcproxy_routes_left_out",                 "",                 "Routes in force that have no series of their own.") \
     X(METRIC_BLOCKED,            COUNTER,   "mcproxy_firewall_blocked_total",          "rule",             "Connections that the firewall or the rate limit reset.") \
     X(METRIC_RULES,              GAUGE,     "mcproxy_firewall_rules",                  "rule",             "Firewall rules in force.") \
     X(METRIC_COUNTRY_UNKNOWN,    COUNTER,   "mcproxy_geoip_unknown_total",             "",                 "Clients asked for their country, of which the GeoIP database has none.") \

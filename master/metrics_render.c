@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "close_reason.h"
+#include "route_series.h"
 #include "stats.h"
 #include "stats_segment.h"
 
@@ -31,10 +32,19 @@ struct totals {
     struct times duration;
 };
 
+/** A route that has series. */
+struct route_totals {
+    const char *listener; /* addr */
+    const char *pattern;
+    uint64_t counts[SHM_ROUTE_COUNTS];
+};
+
 struct scrape {
     const struct metrics_input *in;
     struct metrics_text *out;
-    struct totals *totals;              /* for each of in->listeners */
+    struct totals *totals; /* for each of in->listeners */
+    struct route_totals *routes;
+    unsigned route_count;
     uint64_t ended[CLOSE_REASON_COUNT]; /* of all listeners */
     uint64_t hellos[SHM_HELLO_COUNTS];
     uint64_t proxy_headers[SHM_PROXY_HEADER_COUNTS];
@@ -91,6 +101,60 @@ static void add_up(struct scrape *s)
         s->country_unknown += stat_get(&w->country_unknown);
         s->conn_cap += stat_get(&w->conn_cap);
     }
+}
+
+/* ---- by route ---- */
+
+static void add_up_route(struct scrape *s, unsigned number, const struct route_series_info *info, const char *listener)
+{
+    struct route_totals *sum = &s->routes[s->route_count++];
+
+    *sum = (struct route_totals){.listener = listener, .pattern = info->pattern};
+    for (unsigned slot = 0; slot < s->in->stats->slot_end; slot++) {
+        const struct shm_route_stats *stats = &s->in->stats->stats->workers[slot].routes[number];
+        for (unsigned i = 0; i < SHM_ROUTE_COUNTS; i++)
+            sum->counts[i] += stat_get(&stats->counts[i]);
+    }
+}
+
+/** The routes of configured listeners, as many as there may be. */
+static void add_up_routes(struct scrape *s)
+{
+    const struct metrics_input *in = s->in;
+    const char *addrs[SHM_LISTENERS_MAX] = {NULL};
+    unsigned limit = in->max_route_series / SHM_ROUTE_COUNTS;
+
+    for (unsigned i = 0; i < in->listener_count; i++)
+        addrs[in->listeners[i].id] = in->listeners[i].is_configured ? in->listeners[i].addr : NULL;
+    for (unsigned number = 1; number < route_series_end(in->routes) && s->route_count < limit; number++) {
+        struct route_series_info info;
+        if (route_series_get(in->routes, number, &info) && addrs[info.listener] != NULL)
+            add_up_route(s, number, &info, addrs[info.listener]);
+    }
+}
+
+static const enum shm_route_count route_counts[METRIC_COUNT] = {
+    [METRIC_ROUTE_CONNECTIONS] = SHM_ROUTE_CONNECTIONS, [METRIC_ROUTE_FAILED] = SHM_ROUTE_FAILED,
+    [METRIC_ROUTE_UNANSWERED] = SHM_ROUTE_UNANSWERED,   [METRIC_ROUTE_RECEIVED] = SHM_ROUTE_BYTES_IN,
+    [METRIC_ROUTE_SENT] = SHM_ROUTE_BYTES_OUT,
+};
+
+static void render_route(struct scrape *s, enum metric metric)
+{
+    for (unsigned i = 0; i < s->route_count; i++) {
+        const struct route_totals *route = &s->routes[i];
+        struct metrics_label labels[] = {{"listener", route->listener}, {"route", route->pattern}};
+        metrics_text_sample(s->out, metric, "", labels, 2, route->counts[route_counts[metric]]);
+    }
+}
+
+static void render_left_out(struct scrape *s, enum metric metric)
+{
+    uint64_t routes = 0;
+
+    for (unsigned i = 0; i < s->in->listener_count; i++)
+        routes += s->in->listeners[i].is_configured ? s->in->listeners[i].routes : 0;
+    metrics_text_sample(s->out, metric, "", NULL, 0, routes > s->route_count ? routes - s->route_count : 0);
 }
 
 /* ---- by listener ---- */
@@ -283,6 +347,12 @@ static const render_fn renderers[METRIC_COUNT] = {
     [METRIC_DURATION] = render_histogram,
     [METRIC_LISTENER_MAX] = render_listener_max,
     [METRIC_ROUTES] = render_routes,
+    [METRIC_ROUTE_CONNECTIONS] = render_route,
+    [METRIC_ROUTE_FAILED] = render_route,
+    [METRIC_ROUTE_UNANSWERED] = render_route,
+    [METRIC_ROUTE_RECEIVED] = render_route,
+    [METRIC_ROUTE_SENT] = render_route,
+    [METRIC_ROUTES_LEFT_OUT] = render_left_out,
     [METRIC_BLOCKED] = render_blocked,
     [METRIC_RULES] = render_rules,
     [METRIC_COUNTRY_UNKNOWN] = render_country_unknown,
@@ -298,13 +368,19 @@ static const render_fn renderers[METRIC_COUNT] = {
 void metrics_render(const struct metrics_input *in, struct metrics_text *out)
 {
     struct scrape s = {.in = in, .out = out};
+    unsigned routes = in->routes != NULL ? route_series_end(in->routes) : 0;
 
     s.totals = calloc(in->listener_count + 1, sizeof *s.totals); /* one more: calloc(0) may be NULL */
-    if (s.totals == NULL) {
+    s.routes = calloc(routes + 1, sizeof *s.routes);
+    if (s.totals == NULL || s.routes == NULL) {
+        free(s.totals);
+        free(s.routes);
         out->failed = true;
         return;
     }
     add_up(&s);
+    if (in->routes != NULL)
+        add_up_routes(&s);
     for (unsigned metric = 0; metric < METRIC_COUNT; metric++) {
         metrics_text_family(out, metric);
         if (renderers[metric] != NULL)
@@ -313,4 +389,5 @@ void metrics_render(const struct metrics_input *in, struct metrics_text *out)
             metrics_text_sample(out, metric, "", NULL, 0, in->values[metric]);
     }
     free(s.totals);
+    free(s.routes);
 }

@@ -7,6 +7,7 @@
 #include "metrics_catalogue.h"
 #include "metrics_text.h"
 
+struct route_series;
 struct stats_segment;
 
 /* What a scrape answers, from what the workers have counted and what the master knows. Reads the stats segment, changes nothing. */
@@ -33,6 +34,8 @@ struct metrics_input {
     unsigned listener_count;
     const struct metrics_process *processes;
     unsigned process_count;
+    const struct route_series *routes; /* NULL: routes have no series of their own */
+    uint32_t max_route_series;         /* at most so many for all routes together */
     const char *version;
     uint64_t rules[RULE_COUNT]; /* RULE_RATE_LIMIT: not looked at, as it is no rule */
     uint64_t reloads[RESULT_COUNT];

@@ -150,6 +150,8 @@ static void on_scrape(void *context, struct metrics_text *out)
         .listener_count = collect_listeners(s),
         .processes = s->metrics->processes,
         .process_count = collect_processes(s),
+        .routes = s->config->metrics_routes ? state_route_series(s->state) : NULL,
+        .max_route_series = s->config->metrics_max_series,
         .version = version_text(),
     };
     collect_state(s, &in);

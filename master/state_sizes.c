@@ -5,6 +5,7 @@
 #include "backend_set.h"
 #include "check.h"
 #include "firewall_writer.h"
+#include "route_writer.h"
 #include "state_internal.h"
 #include "tables.h"
 
@@ -20,4 +21,10 @@ struct state_sizes state_sizes(const struct state *state)
         .cidr_rules = rules.cidr,
         .country_rules = rules.country,
     };
+}
+
+const struct route_series *state_route_series(const struct state *state)
+{
+    CHECK_MAGIC(state, STATE_MAGIC);
+    return route_writer_series(state->routes);
 }

@@ -17,4 +17,8 @@ struct state_sizes {
 
 struct state_sizes state_sizes(const struct state *state);
 
+/** Which counters of the stats segment belong to which route; listeners by their id. Borrowed. */
+struct route_series;
+const struct route_series *state_route_series(const struct state *state);
+
 #endif

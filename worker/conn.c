@@ -334,6 +334,8 @@ void conn_close(struct conn *c, enum close_reason reason)
     stat_add(&l->stats->closed[reason], 1);
     if (c->step == CONN_STEP_RELAY || c->step == CONN_STEP_FLUSH)
         histogram_observe(&l->stats->duration, &histogram_duration, age_us);
+    if (c->series != 0)
+        conn_count_route_end(c, reason);
     conn_log(c, reason, age_us);
     conn_setup_free(c);
     free(c->labels);

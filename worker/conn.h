@@ -92,7 +92,12 @@ struct conn {
     bool is_nodelay_set;   /* on the backend's socket, with the second write to it */
     bool is_hurried;       /* RELAY: one side is gone, the other gets what is left of it as long as it takes some */
     uint32_t active_tick;  /* when a byte last moved, when the step began, or when it last tried */
-    uint32_t limit_tick;   /* FLUSH: when to give up */
+    union {
+        /* Until FLUSH. Microseconds after started_us, UINT32_MAX if more: when the hello was complete; from RELAY on when the backend
+         * had it, and 0 once the backend's first byte has come. */
+        uint32_t mark_us;
+        uint32_t limit_tick; /* FLUSH: when to give up */
+    };
     struct listener *listener;
     struct wheel_node timeout;
     struct conn *next_dead;   /* see conn_io_bury() */
@@ -104,9 +109,7 @@ struct conn {
     uint64_t bytes_in;   /* from the client */
     uint64_t bytes_out;  /* to the client */
     struct ip_endpoint client;
-    /* Microseconds after started_us, UINT32_MAX if more: when the hello was complete; from RELAY on when the backend had it, and 0
-     * once the backend's first byte has come. */
-    uint32_t mark_us;
+    uint32_t series;        /* of its route (shm_route.series); 0: it has none (yet), or that is not counted */
     struct conn_side front; /* the client's socket */
     struct conn_side back;  /* the backend's socket */
 };
@@ -222,6 +225,10 @@ uint32_t conn_mark_of(uint64_t age_us);
 /** Count bytes that came from or went to the client, here and in the listener's statistics. */
 void conn_count_in(struct conn *c, size_t n);
 void conn_count_out(struct conn *c, size_t n);
+
+/** Count a connection of its route: when that was found, and when it ends. */
+void conn_count_routed(const struct conn *c);
+void conn_count_route_end(const struct conn *c, enum close_reason reason);
 
 const char *conn_sni(const struct conn *c);     /* "" when there is none (yet) */
 const char *conn_backend(const struct conn *c); /* canonical text of the backend; "" when there is none (yet) */

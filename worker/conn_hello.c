@@ -148,6 +148,7 @@ static enum conn_next find_route(struct conn *c, const struct client_hello *hell
     bool found = route_match_name(view->tables, root, c->listener->id, name, &match);
     if (found) {
         backend_text = shm_backend_text(match.backend);
+        c->series = match.route->series;
         plan_connect(c, &match);
     }
     c->labels = make_labels(name, backend_text);
@@ -156,6 +157,7 @@ static enum conn_next find_route(struct conn *c, const struct client_hello *hell
         return conn_end(c, CLOSE_NO_MEMORY);
     if (found) {
         c->mark_us = conn_mark_of(conn_age_us(c));
+        conn_count_routed(c);
         return conn_enter(c, CONN_STEP_CONNECT);
     }
     return c->listener->no_route_mode == NO_ROUTE_ALERT ? send_alert(c) : conn_end(c, CLOSE_NO_ROUTE);

@@ -30,10 +30,10 @@ def echo(backend):
 def measured(new_daemon, echo):
     """measured(routes=..., options=..., **sections): a daemon whose metrics are at daemon.metrics()."""
 
-    def start(routes=None, options=None, listeners=None, **sections):
+    def start(routes=None, options=None, listeners=None, metrics=None, **sections):
         port = free_port()
         listeners = listeners or [Listener(routes=[f"* {echo.address}"] if routes is None else routes, options=options or {})]
-        daemon = new_daemon(listeners, metrics={"addr": f"127.0.0.1:{port}"}, **sections).start()
+        daemon = new_daemon(listeners, metrics={"addr": f"127.0.0.1:{port}", **(metrics or {})}, **sections).start()
         daemon.metrics_port = port
         daemon.metrics = lambda: scrape(daemon.metrics_port)
         return daemon
@@ -204,6 +204,79 @@ def test_listeners_are_told_apart_by_their_addr(measured, echo):
     assert found.by("listener", "mcproxy_connections_total") == {l.addr: n + 1 for n, l in enumerate(listeners)}
     assert found.by("listener", "mcproxy_routes") == {l.addr: 1 for l in listeners}
     assert found.by("listener", "mcproxy_listener_max_connections") == {listeners[1].addr: 10, listeners[2].addr: 20}
+
+
+# ---- by route
+
+def by_route(found, name):
+    return found.by("route", f"mcproxy_route_{name}_total")
+
+
+def test_routes_have_their_own_series_where_that_is_wanted(measured, echo, backend):
+    mute = hello.client_hello(b"mute.example.com")
+
+    def say_nothing(connection):
+        read_hello(connection, len(mute))
+
+    routes = [f"www.example.com {echo.address}", f"*.apps.example.com {echo.address}", f"* {backend(RefusingPort).address}",
+              f"mute.example.com {backend(ScriptBackend, say_nothing).address}", f"idle.example.com {echo.address}"]
+    daemon = measured(routes=routes, metrics={"routes": "true"}, server={"workers": 2})
+    for name, count in ((b"www.example.com", 5), (b"a.apps.example.com", 2), (b"b.c.apps.example.com", 1)):
+        for _ in range(count):
+            assert clients.enters(daemon.port, hello.client_hello(name))
+    for _ in range(3):
+        clients.expect_reset(clients.connect(daemon.port), hello.client_hello(b"other.example.com"))
+    with clients.connect(daemon.port) as s:
+        s.sendall(mute)
+        s.shutdown(socket.SHUT_WR)
+        clients.read_all(s)
+    daemon.wait_for_access(12)
+    found = at_rest(daemon)
+    assert {dict(have)["route"] for n, have in found.samples if n == "mcproxy_route_connections_total"} == {
+        "www.example.com", "*.apps.example.com", "*", "mute.example.com", "idle.example.com"}
+    assert by_route(found, "connections") == {"www.example.com": 5, "*.apps.example.com": 3, "*": 3, "mute.example.com": 1}
+    assert by_route(found, "backend_failures") == {"*": 3}
+    assert by_route(found, "unanswered") == {"mute.example.com": 1}
+    assert by_route(found, "sent_bytes")["www.example.com"] == 5 * len(HELLO)
+    assert by_route(found, "received_bytes")["mute.example.com"] == len(mute)
+    assert found("mcproxy_routes_left_out") == 0
+
+
+def test_series_of_routes_have_a_cap_and_are_off_at_first(measured, echo, tmp_path):
+    routes = [f"r{i}.example.com {echo.address}" for i in range(20)]
+    daemon = measured(routes=routes)
+    for i in range(20):
+        assert clients.enters(daemon.port, hello.client_hello(f"r{i}.example.com".encode()))
+    daemon.wait_for_access(20)
+    addr = f"127.0.0.1:{daemon.metrics_port}"
+    found = at_rest(daemon)
+    assert not [n for n, _ in found.samples if n.startswith("mcproxy_route_")]
+    assert found("mcproxy_routes_left_out") == 20
+    for cap, shown in ((0, 0), (4, 0), (27, 5), (99, 19), (100, 20), (1000, 20)):
+        reload(daemon, config_text(str(tmp_path), daemon.listeners, metrics={"addr": addr, "routes": "true", "max_series": cap}))
+        found = daemon.metrics()
+        assert len([n for n, _ in found.samples if n.startswith("mcproxy_route_")]) == 5 * shown
+        assert found("mcproxy_routes_left_out") == 20 - shown
+    assert set(by_route(found, "connections").values()) == {1}, "counted from the start, shown or not"
+
+
+def test_series_of_routes_survive_reloads_and_worker_deaths(measured, echo, tmp_path):
+    daemon = measured(metrics={"routes": "true"})
+    for _ in range(3):
+        established(daemon.port).close()
+    daemon.wait_for_access(3)
+    assert by_route(at_rest(daemon), "connections") == {"*": 3}
+    more = Listener(name="more", routes=[f"www.example.com {echo.address}"])
+    metrics = {"addr": f"127.0.0.1:{daemon.metrics_port}", "routes": "true"}
+    reload(daemon, config_text(str(tmp_path), [*daemon.listeners, more], metrics=metrics))  # builds the tables anew
+    established(daemon.port).close()
+    established(more.port).close()
+    daemon.wait_for_access(5)
+    worker = daemon.workers()[0]
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: daemon.metrics()("mcproxy_worker_restarts_total") == 1, what="the replacement")
+    established(daemon.port).close()
+    wait_until(lambda: by_route(daemon.metrics(), "connections") == {"*": 5, "www.example.com": 1}, what="all of them")
 
 
 # ---- when things change
@@ -383,9 +456,10 @@ def test_a_thousand_listeners_and_ten_thousand_routes_in_50_ms(new_daemon, echo)
         routes = [f"r{i}.example.com {echo.address}" for i in range(per_listener)]
         listeners.append(Listener(name=f"l{len(listeners)}", routes=routes))
         used.add(listeners[-1].port)
-    daemon = new_daemon(listeners, metrics={"addr": f"127.0.0.1:{port}"}, log={"level": "info"}).start(timeout=60)
+    daemon = new_daemon(listeners, metrics={"addr": f"127.0.0.1:{port}", "routes": "true"}, log={"level": "info"}).start(timeout=60)
     found = scrape(port)
     assert found.sum("mcproxy_routes") == count * per_listener
+    assert found("mcproxy_routes_left_out") == 0
     took = []
     for _ in range(5):
         begun = time.monotonic()

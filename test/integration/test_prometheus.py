@@ -30,7 +30,7 @@ def measured(new_daemon, backend):
     """A daemon with traffic behind it, and where its metrics are."""
     port = free_port()
     listener = Listener(routes=[f"* {backend(EchoBackend).address}"])
-    daemon = new_daemon([listener], metrics={"addr": f"127.0.0.1:{port}"}, server={"workers": 2}).start()
+    daemon = new_daemon([listener], metrics={"addr": f"127.0.0.1:{port}", "routes": "true"}, server={"workers": 2}).start()
     daemon.metrics_port = port
     for _ in range(10):
         one_connection(daemon)
