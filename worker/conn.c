@@ -95,11 +95,6 @@ const char *conn_step_name(enum conn_step step)
     return steps[step].name;
 }
 
-struct worker *conn_worker(const struct conn *c)
-{
-    return c->listener->worker;
-}
-
 void conn_touch(struct conn *c)
 {
     c->active_tick = conn_worker(c)->wheel.now;

@@ -9,10 +9,10 @@
 #include "bytes.h"
 #include "client_hello.h"
 #include "close_reason.h"
+#include "listener.h"
 #include "shm_layout.h"
 #include "wheel.h"
 
-struct listener;
 struct worker;
 
 /*
@@ -164,7 +164,11 @@ enum conn_next conn_step_relay(struct conn *c);
 enum conn_next conn_step_flush(struct conn *c);
 enum conn_next conn_step_linger(struct conn *c);
 
-struct worker *conn_worker(const struct conn *c);
+/** Inline, as it is asked for some thirty times in the life of a connection. */
+static inline struct worker *conn_worker(const struct conn *c)
+{
+    return c->listener->worker;
+}
 
 /** Is the client let in by firewall and rate limit? If not, why (and nothing was counted). */
 bool conn_may_enter(const struct conn *c, enum close_reason *reason_out);
