@@ -25,13 +25,13 @@ int route_series_new(struct tables *tables, struct route_series **out) MUST_CHEC
 void route_series_free(struct route_series **series);
 
 /** The series word for a new record of this route (shm_route.series): 0 if there is none left. Release it with the record. */
-uint32_t route_series_acquire(struct route_series *series, const struct route_key *key);
+uint32_t route_series_acquire(struct route_series *rs, const struct route_key *key);
 
 /** A record is freed. 0: nothing happens. */
-void route_series_release(struct route_series *series, uint32_t word);
+void route_series_release(struct route_series *rs, uint32_t word);
 
 /** Numbers below this have been in use. */
-unsigned route_series_end(const struct route_series *series);
+unsigned route_series_end(const struct route_series *rs);
 
 /** A route by its number. */
 struct route_series_info {
@@ -40,6 +40,6 @@ struct route_series_info {
 };
 
 /** False: no route has this number now. */
-bool route_series_get(const struct route_series *series, unsigned number, struct route_series_info *out);
+bool route_series_get(const struct route_series *rs, unsigned number, struct route_series_info *out);
 
 #endif
