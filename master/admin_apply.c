@@ -154,6 +154,7 @@ static void add_change(struct apply *apply, struct state_change change)
 {
     const struct state_change *last = apply->count > 0 ? &apply->changes[apply->count - 1] : NULL;
 
+    CHECK(apply->changes != NULL && apply->count < apply->capacity);
     keep(apply->texts, &change.listener, last != NULL ? &last->listener : NULL);
     keep(apply->texts, &change.hostname, NULL);
     keep(apply->texts, &change.backend, last != NULL ? &last->backend : NULL);
@@ -267,8 +268,9 @@ static void log_applied(const struct grpc_call *call, const struct apply *apply,
 
 static void reply_applied(struct grpc_call *call, const struct state_applied *applied)
 {
-    McProxy__V1__ApplyChangesResponse response = MC_PROXY__V1__APPLY_CHANGES_RESPONSE__INIT;
+    McProxy__V1__ApplyChangesResponse response;
 
+    mc_proxy__v1__apply_changes_response__init(&response);
     response.routes_added = applied->routes_added;
     response.routes_replaced = applied->routes_replaced;
     response.routes_removed = applied->routes_removed;

@@ -102,7 +102,7 @@ int admin_change_of(const McProxy__V1__Change *change, struct state_change *out,
 {
     char text[256];
     struct strbuf reason = STRBUF_OF(text);
-    enum state_change_kind kind = STATE_PUT_ROUTE; /* gcc -O3 does not see that it is set wherever it is read */
+    enum state_change_kind kind = STATE_PUT_ROUTE;
     int rc = change_within(change, &kind, out, &reason);
 
     if (rc == 0) {

@@ -20,13 +20,14 @@ static void log_limit(const struct grpc_call *call, const McProxy__V1__SetListen
 
 static void set_max_connections(struct admin *a, struct grpc_call *call, const void *message)
 {
-    McProxy__V1__SetListenerMaxConnectionsResponse response = MC_PROXY__V1__SET_LISTENER_MAX_CONNECTIONS_RESPONSE__INIT;
+    McProxy__V1__SetListenerMaxConnectionsResponse response;
     const McProxy__V1__SetListenerMaxConnectionsRequest *request = message;
     char text[ADMIN_WHY_MAX];
     struct strbuf why = STRBUF_OF(text);
     int rc =
         state_set_max_connections(a->parts.state, bytes_of_str(request->listener_addr), request->max_connections, &why);
 
+    mc_proxy__v1__set_listener_max_connections_response__init(&response);
     if (rc != 0) {
         admin_fail(call, rc, &why);
         return;
@@ -47,7 +48,7 @@ static void log_snapshot(const struct grpc_call *call, const char *path)
 
 static void snapshot(struct admin *a, struct grpc_call *call, const void *message)
 {
-    McProxy__V1__SnapshotResponse response = MC_PROXY__V1__SNAPSHOT_RESPONSE__INIT;
+    McProxy__V1__SnapshotResponse response;
     const McProxy__V1__SnapshotRequest *request = message;
     char text[ADMIN_WHY_MAX], path_text[PATH_TEXT_MAX];
     struct strbuf why = STRBUF_OF(text), path = STRBUF_OF(path_text);
@@ -58,6 +59,7 @@ static void snapshot(struct admin *a, struct grpc_call *call, const void *messag
     };
     int rc = state_snapshot(a->parts.state, &wanted, &path, &why);
 
+    mc_proxy__v1__snapshot_response__init(&response);
     if (rc != 0) {
         admin_fail(call, rc, &why);
         return;

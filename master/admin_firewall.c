@@ -22,8 +22,9 @@ static bool change_rule(struct grpc_call *call, const McProxy__V1__FirewallRule 
 
 static void add_rule(struct admin *a, struct grpc_call *call, const void *request)
 {
-    McProxy__V1__AddFirewallRuleResponse response = MC_PROXY__V1__ADD_FIREWALL_RULE_RESPONSE__INIT;
+    McProxy__V1__AddFirewallRuleResponse response;
 
+    mc_proxy__v1__add_firewall_rule_response__init(&response);
     (void)a;
     if (change_rule(call, ((const McProxy__V1__AddFirewallRuleRequest *)request)->rule, STATE_ADD_RULE))
         admin_reply(call, &response.base);
@@ -31,8 +32,9 @@ static void add_rule(struct admin *a, struct grpc_call *call, const void *reques
 
 static void remove_rule(struct admin *a, struct grpc_call *call, const void *request)
 {
-    McProxy__V1__RemoveFirewallRuleResponse response = MC_PROXY__V1__REMOVE_FIREWALL_RULE_RESPONSE__INIT;
+    McProxy__V1__RemoveFirewallRuleResponse response;
 
+    mc_proxy__v1__remove_firewall_rule_response__init(&response);
     (void)a;
     if (change_rule(call, ((const McProxy__V1__RemoveFirewallRuleRequest *)request)->rule, STATE_REMOVE_RULE))
         admin_reply(call, &response.base);
@@ -40,8 +42,9 @@ static void remove_rule(struct admin *a, struct grpc_call *call, const void *req
 
 static int list_row(const struct store_rule *row, void *context)
 {
-    McProxy__V1__FirewallRule rule = MC_PROXY__V1__FIREWALL_RULE__INIT;
+    McProxy__V1__FirewallRule rule;
 
+    mc_proxy__v1__firewall_rule__init(&rule);
     rule.type = (McProxy__V1__FirewallRuleType)admin_rule_type(row->type);
     rule.value = admin_text(row->value);
     return proto_answer_add_element(context, 1, &rule.base); /* 1: GetFirewallRulesResponse.rules */
@@ -51,11 +54,12 @@ static int list_row(const struct store_rule *row, void *context)
 static int list_page(struct admin *a, const McProxy__V1__GetFirewallRulesRequest *request, struct proto_answer *answer,
                      struct strbuf *why)
 {
-    McProxy__V1__GetFirewallRulesResponse rest = MC_PROXY__V1__GET_FIREWALL_RULES_RESPONSE__INIT;
+    McProxy__V1__GetFirewallRulesResponse rest;
     char token[ADMIN_TOKEN_MAX];
     struct state_page page;
     int rc;
 
+    mc_proxy__v1__get_firewall_rules_response__init(&rest);
     if ((rc = admin_page_of(request->page_size, request->page_token, &page, why)) != 0 ||
         (rc = state_each_rule(a->parts.state, &page, list_row, answer, why)) != 0)
         return rc;

@@ -40,9 +40,10 @@ static serving_status status_now(const struct admin *a)
 
 static void check(struct admin *a, struct grpc_call *call, const void *request)
 {
-    Grpc__Health__V1__HealthCheckResponse response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
+    Grpc__Health__V1__HealthCheckResponse response;
     const char *service = ((const Grpc__Health__V1__HealthCheckRequest *)request)->service;
 
+    grpc__health__v1__health_check_response__init(&response);
     if (!is_known(service)) {
         admin_fail_text(call, ERR_NOT_FOUND, "service: there is none of this name");
         return;
@@ -55,8 +56,9 @@ static void check(struct admin *a, struct grpc_call *call, const void *request)
 
 static void watch_tell(struct admin *a, struct health_watch *watch)
 {
-    Grpc__Health__V1__HealthCheckResponse response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
+    Grpc__Health__V1__HealthCheckResponse response;
 
+    grpc__health__v1__health_check_response__init(&response);
     if (!grpc_call_is_open(watch->call)) /* finished, and not gone yet */
         return;
     response.status = watch->is_known ? status_now(a) : SERVICE_UNKNOWN;

@@ -61,9 +61,19 @@ void admin_fail_text(struct grpc_call *call, int rc, const char *why);
 void admin_fail_no_message(struct grpc_call *call, const ProtobufCMessageDescriptor *type);
 
 /** protobuf-c's fields are not const, but packing only reads. */
+static inline void *admin_unconst(const void *ptr)
+{
+    union {
+        const void *in;
+        void *out;
+    } both = {.in = ptr};
+
+    return both.out;
+}
+
 static inline char *admin_text(const char *text)
 {
-    return (char *)(uintptr_t)text;
+    return admin_unconst(text);
 }
 
 /* ---- pages ---- */

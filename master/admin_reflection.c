@@ -14,6 +14,8 @@
 
 typedef Grpc__Reflection__V1__ServerReflectionRequest reflection_request;
 typedef Grpc__Reflection__V1__ServerReflectionResponse reflection_response;
+typedef Grpc__Reflection__V1__ServerReflectionResponse__MessageResponseCase answer_kind;
+#define ANSWER(name) GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_##name
 
 /** What is left of earlier questions on this stream. */
 struct reflection {
@@ -52,90 +54,94 @@ void admin_on_reflection_end(struct grpc_call *call)
 
 /* ---- answers; each sends one message ---- */
 
-static void answer_error(struct grpc_call *call, reflection_response *response, enum grpc_status status,
+/** @param answer  what belongs to the kind; all of them are pointers in one place of the message */
+static void send_answer(struct grpc_call *call, const reflection_request *request, answer_kind kind, void *answer)
+{
+    reflection_response response;
+
+    grpc__reflection__v1__server_reflection_response__init(&response);
+    response.valid_host = request->host;
+    response.original_request = admin_unconst(request);
+    response.message_response_case = kind;
+    response.error_response = answer;
+    (void)!admin_send(call, &response.base); /* without memory the call has been finished */
+}
+
+static void answer_error(struct grpc_call *call, const reflection_request *request, enum grpc_status status,
                          const char *text)
 {
-    Grpc__Reflection__V1__ErrorResponse error = GRPC__REFLECTION__V1__ERROR_RESPONSE__INIT;
+    Grpc__Reflection__V1__ErrorResponse error;
 
+    grpc__reflection__v1__error_response__init(&error);
     error.error_code = (int32_t)status;
     error.error_message = admin_text(text);
-    response->message_response_case = GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE;
-    response->error_response = &error;
-    (void)!admin_send(call, &response->base); /* without memory the call has been finished */
+    send_answer(call, request, ANSWER(ERROR_RESPONSE), &error);
 }
 
 /** The file, and what it imports as far as it was not sent before. */
-static void answer_file(struct grpc_call *call, reflection_response *response, unsigned index)
+static void answer_file(struct grpc_call *call, const reflection_request *request, unsigned index)
 {
-    Grpc__Reflection__V1__FileDescriptorResponse answer = GRPC__REFLECTION__V1__FILE_DESCRIPTOR_RESPONSE__INIT;
+    Grpc__Reflection__V1__FileDescriptorResponse answer;
     const struct proto_files *files = admin_of(call)->files;
     struct reflection *reflection = grpc_call_state(call);
     uint64_t wanted = (proto_files_with_imports(files, index) & ~reflection->sent) | 1ull << index;
     ProtobufCBinaryData contents[PROTO_FILES_MAX];
 
+    grpc__reflection__v1__file_descriptor_response__init(&answer);
     answer.file_descriptor_proto = contents;
     for (unsigned i = PROTO_FILES_MAX; i-- > 0;) { /* the one asked for comes before its imports */
         if ((wanted >> i & 1) == 0)
             continue;
         struct bytes content = proto_files_content(files, i);
         contents[answer.n_file_descriptor_proto++] =
-            (ProtobufCBinaryData){.len = content.len, .data = (uint8_t *)(uintptr_t)content.ptr};
+            (ProtobufCBinaryData){.len = content.len, .data = admin_unconst(content.ptr)};
     }
     reflection->sent |= wanted;
-    response->message_response_case =
-        GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_FILE_DESCRIPTOR_RESPONSE;
-    response->file_descriptor_response = &answer;
-    (void)!admin_send(call, &response->base);
+    send_answer(call, request, ANSWER(FILE_DESCRIPTOR_RESPONSE), &answer);
 }
 
-static void answer_file_by_name(struct grpc_call *call, const reflection_request *request,
-                                reflection_response *response)
+static void answer_file_by_name(struct grpc_call *call, const reflection_request *request)
 {
     unsigned index;
 
     if (proto_files_find(admin_of(call)->files, bytes_of_str(request->file_by_filename), &index) == 0)
-        answer_file(call, response, index);
+        answer_file(call, request, index);
     else
-        answer_error(call, response, GRPC_NOT_FOUND, "there is no file of this name");
+        answer_error(call, request, GRPC_NOT_FOUND, "there is no file of this name");
 }
 
-static void answer_file_by_symbol(struct grpc_call *call, const reflection_request *request,
-                                  reflection_response *response)
+static void answer_file_by_symbol(struct grpc_call *call, const reflection_request *request)
 {
     struct bytes name = bytes_of_str(request->file_containing_symbol);
     enum proto_symbol symbol;
     unsigned index;
 
     if (proto_files_find_symbol(admin_of(call)->files, name, &index, &symbol) == 0)
-        answer_file(call, response, index);
+        answer_file(call, request, index);
     else
-        answer_error(call, response, GRPC_NOT_FOUND, "nothing of this full name is declared");
+        answer_error(call, request, GRPC_NOT_FOUND, "nothing of this full name is declared");
 }
 
 /** Our messages have no extensions. */
-static void answer_extension(struct grpc_call *call, const reflection_request *request, reflection_response *response)
+static void answer_extension(struct grpc_call *call, const reflection_request *request)
 {
-    (void)request;
-    answer_error(call, response, GRPC_NOT_FOUND, "there is no such extension");
+    answer_error(call, request, GRPC_NOT_FOUND, "there is no such extension");
 }
 
-static void answer_extension_numbers(struct grpc_call *call, const reflection_request *request,
-                                     reflection_response *response)
+static void answer_extension_numbers(struct grpc_call *call, const reflection_request *request)
 {
-    Grpc__Reflection__V1__ExtensionNumberResponse answer = GRPC__REFLECTION__V1__EXTENSION_NUMBER_RESPONSE__INIT;
+    Grpc__Reflection__V1__ExtensionNumberResponse answer;
     struct bytes name = bytes_of_str(request->all_extension_numbers_of_type);
     enum proto_symbol symbol;
     unsigned index;
 
+    grpc__reflection__v1__extension_number_response__init(&answer);
     if (proto_files_find_symbol(admin_of(call)->files, name, &index, &symbol) != 0 || symbol != PROTO_SYMBOL_MESSAGE) {
-        answer_error(call, response, GRPC_NOT_FOUND, "there is no message of this full name");
+        answer_error(call, request, GRPC_NOT_FOUND, "there is no message of this full name");
         return;
     }
     answer.base_type_name = request->all_extension_numbers_of_type;
-    response->message_response_case =
-        GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ALL_EXTENSION_NUMBERS_RESPONSE;
-    response->all_extension_numbers_response = &answer;
-    (void)!admin_send(call, &response->base);
+    send_answer(call, request, ANSWER(ALL_EXTENSION_NUMBERS_RESPONSE), &answer);
 }
 
 struct services {
@@ -161,24 +167,21 @@ static void add_service(struct bytes package, struct bytes name, void *context)
     services->list[i] = &services->messages[i];
 }
 
-static void answer_services(struct grpc_call *call, const reflection_request *request, reflection_response *response)
+static void answer_services(struct grpc_call *call, const reflection_request *request)
 {
-    Grpc__Reflection__V1__ListServiceResponse answer = GRPC__REFLECTION__V1__LIST_SERVICE_RESPONSE__INIT;
+    Grpc__Reflection__V1__ListServiceResponse answer;
     struct services services = {0};
 
-    (void)request;
+    grpc__reflection__v1__list_service_response__init(&answer);
     proto_files_each_service(admin_of(call)->files, add_service, &services);
     answer.n_service = services.count;
     answer.service = services.list;
-    response->message_response_case =
-        GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE;
-    response->list_services_response = &answer;
-    (void)!admin_send(call, &response->base);
+    send_answer(call, request, ANSWER(LIST_SERVICES_RESPONSE), &answer);
 }
 
 /* ---- questions ---- */
 
-typedef void (*answer_fn)(struct grpc_call *, const reflection_request *, reflection_response *);
+typedef void (*answer_fn)(struct grpc_call *, const reflection_request *);
 
 #define QUESTION(name) GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_##name
 static const answer_fn answers[] = {
@@ -192,25 +195,18 @@ static const answer_fn answers[] = {
 
 static void serve_question(struct admin *a, struct grpc_call *call, const void *message)
 {
-    reflection_response response = GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__INIT;
     const reflection_request *request = message;
     unsigned question = (unsigned)request->message_request_case;
 
     (void)a;
-    if (reflection_begin(call) == NULL) {
+    if (reflection_begin(call) == NULL)
         admin_fail_text(call, ERR_NO_MEMORY, "");
-        return;
-    }
-    if (grpc_call_queued_bytes(call) > UNREAD_MAX) {
+    else if (grpc_call_queued_bytes(call) > UNREAD_MAX)
         admin_fail_text(call, ERR_FULL, "read the answers before asking on");
-        return;
-    }
-    response.valid_host = request->host;
-    response.original_request = (reflection_request *)(uintptr_t)request;
-    if (question < sizeof answers / sizeof answers[0] && answers[question] != NULL)
-        answers[question](call, request, &response);
+    else if (question < sizeof answers / sizeof answers[0] && answers[question] != NULL)
+        answers[question](call, request);
     else
-        answer_error(call, &response, GRPC_INVALID_ARGUMENT, "message_request: is missing");
+        answer_error(call, request, GRPC_INVALID_ARGUMENT, "message_request: is missing");
 }
 
 void admin_on_reflection(struct grpc_call *call, struct bytes message)

@@ -6,13 +6,14 @@
 
 static void add_route(struct admin *a, struct grpc_call *call, const void *request)
 {
-    McProxy__V1__AddRouteResponse response = MC_PROXY__V1__ADD_ROUTE_RESPONSE__INIT;
+    McProxy__V1__AddRouteResponse response;
     char text[ADMIN_WHY_MAX];
     struct strbuf why = STRBUF_OF(text);
     struct state_change change;
     struct state_applied applied;
     int rc = admin_change_of_put(request, &change, &why);
 
+    mc_proxy__v1__add_route_response__init(&response);
     (void)a;
     if (rc != 0) {
         admin_fail(call, rc, &why);
@@ -26,10 +27,11 @@ static void add_route(struct admin *a, struct grpc_call *call, const void *reque
 
 static void remove_route(struct admin *a, struct grpc_call *call, const void *request)
 {
-    McProxy__V1__RemoveRouteResponse response = MC_PROXY__V1__REMOVE_ROUTE_RESPONSE__INIT;
+    McProxy__V1__RemoveRouteResponse response;
     struct state_change change = admin_change_of_remove(request);
     struct state_applied applied;
 
+    mc_proxy__v1__remove_route_response__init(&response);
     (void)a;
     if (admin_change_apply(call, &change, &applied))
         admin_reply(call, &response.base);
@@ -37,8 +39,9 @@ static void remove_route(struct admin *a, struct grpc_call *call, const void *re
 
 static int list_row(const struct store_route *row, void *context)
 {
-    McProxy__V1__Route route = MC_PROXY__V1__ROUTE__INIT;
+    McProxy__V1__Route route;
 
+    mc_proxy__v1__route__init(&route);
     route.hostname = admin_text(row->hostname);
     route.backend = admin_text(row->backend);
     route.send_proxy_protocol = row->send_proxy_protocol;
@@ -49,11 +52,12 @@ static int list_row(const struct store_route *row, void *context)
 static int list_page(struct admin *a, const McProxy__V1__ListRoutesRequest *request, struct proto_answer *answer,
                      struct strbuf *why)
 {
-    McProxy__V1__ListRoutesResponse rest = MC_PROXY__V1__LIST_ROUTES_RESPONSE__INIT;
+    McProxy__V1__ListRoutesResponse rest;
     char token[ADMIN_TOKEN_MAX];
     struct state_page page;
     int rc;
 
+    mc_proxy__v1__list_routes_response__init(&rest);
     if ((rc = admin_page_of(request->page_size, request->page_token, &page, why)) != 0 ||
         (rc = state_each_route(a->parts.state, bytes_of_str(request->listener_addr), &page, list_row, answer, why)) !=
             0)

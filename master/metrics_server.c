@@ -237,6 +237,16 @@ int metrics_server_new(struct ev_loop *loop, metrics_render_fn render, void *con
     return 0;
 }
 
+void metrics_server_stop(struct metrics_server *server)
+{
+    server_check(server);
+    for (unsigned i = 0; i < METRICS_CLIENTS_MAX; i++) {
+        if (server->clients[i] != NULL)
+            metrics_client_close(server->clients[i]);
+    }
+    stop_listening(server);
+}
+
 void metrics_server_free(struct metrics_server **server_pointer)
 {
     struct metrics_server *server = *server_pointer;
@@ -244,12 +254,7 @@ void metrics_server_free(struct metrics_server **server_pointer)
     *server_pointer = NULL;
     if (server == NULL)
         return;
-    server_check(server);
-    for (unsigned i = 0; i < METRICS_CLIENTS_MAX; i++) {
-        if (server->clients[i] != NULL)
-            metrics_client_close(server->clients[i]);
-    }
-    stop_listening(server);
+    metrics_server_stop(server);
     server->magic = 0;
     free(server);
 }

@@ -29,7 +29,10 @@ typedef void (*metrics_render_fn)(void *context, struct metrics_text *out);
 int metrics_server_new(struct ev_loop *loop, metrics_render_fn render, void *context,
                        struct metrics_server **out) MUST_CHECK;
 
-/** Closes everything at once. Accepts NULL; clears the caller's pointer. */
+/** Closes everything at once: it listens nowhere again. */
+void metrics_server_stop(struct metrics_server *server);
+
+/** The same, and frees it. Accepts NULL; clears the caller's pointer. */
 void metrics_server_free(struct metrics_server **server);
 
 /*

@@ -75,9 +75,9 @@ void metrics_format_seconds(uint64_t us, char out[METRICS_SECONDS_MAX])
     memcpy(out, begin, len);
     if (rest > 0)
         out[len++] = '.';
-    for (uint32_t unit = 100000; rest > 0; unit /= 10) {
-        out[len++] = (char)('0' + rest / unit);
-        rest %= unit;
+    for (; rest > 0; rest %= 1000000) {
+        rest *= 10;
+        out[len++] = (char)('0' + rest / 1000000);
     }
     out[len] = '\0';
 }

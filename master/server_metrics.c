@@ -129,8 +129,10 @@ static void collect_server(const struct server *s, struct metrics_input *in)
 
 static void collect_admin(const struct server *s, struct metrics_input *in)
 {
-    struct grpc_server_counts counts = grpc_server_counts(s->admin.grpc);
+    struct grpc_server_counts counts = {0};
 
+    if (s->admin.grpc != NULL) /* none while an upgrade has it, or has failed and left it */
+        counts = grpc_server_counts(s->admin.grpc);
     in->values[METRIC_ADMIN_CONNECTIONS] = counts.connections;
     in->values[METRIC_ADMIN_ACTIVE] = counts.open_connections;
     in->values[METRIC_ADMIN_REFUSED] = counts.connections_refused;
@@ -213,6 +215,23 @@ void server_metrics_switch(struct server *s, struct metrics_endpoint **prepared)
 void server_metrics_abort(struct metrics_endpoint **prepared)
 {
     metrics_server_abort(prepared);
+}
+
+void server_metrics_release(struct server *s)
+{
+    metrics_server_stop(s->metrics->endpoint);
+}
+
+void server_metrics_resume(struct server *s)
+{
+    char text[512];
+    struct strbuf why = STRBUF_OF(text);
+    struct metrics_endpoint *prepared;
+
+    if (server_metrics_prepare(s, s->config, &prepared, &why) == 0)
+        server_metrics_switch(s, &prepared);
+    else
+        server_log_failure("metrics are not served any more; a reload tries again", text);
 }
 
 void server_metrics_note_reload(struct server *s, bool was_put_in_force)

@@ -28,6 +28,13 @@ int server_metrics_prepare(struct server *s, const struct config *next, struct m
 void server_metrics_switch(struct server *s, struct metrics_endpoint **prepared);
 void server_metrics_abort(struct metrics_endpoint **prepared);
 
+/**
+ * An upgrade: a successor is about to serve at our address, and whoever is connected goes there; or it has failed, and we serve as
+ * before. Should the address be gone meanwhile, that is logged, and the next reload tries again.
+ */
+void server_metrics_release(struct server *s);
+void server_metrics_resume(struct server *s);
+
 /** Count a reload. */
 void server_metrics_note_reload(struct server *s, bool was_put_in_force);
 

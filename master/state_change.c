@@ -171,11 +171,9 @@ static int begin_once(struct applying *a)
 
 static int apply_one(struct applying *a, const struct state_change *change)
 {
-    struct step step;
+    struct step step = {.change = change};
     int rc;
 
-    /* Field by field: clearing all of it for each of a million changes would cost more than the changes. */
-    step.change = change;
     step.reason = STRBUF_OF(step.text);
     CHECK((size_t)change->kind < sizeof steps / sizeof steps[0]);
     if ((rc = state_request_parse(change, &step.request, a->why)) != 0 || (rc = check_target(a, &step)) != 0 ||
@@ -227,8 +225,12 @@ int state_apply(struct state *state, const struct state_change *changes, size_t 
 
     CHECK_MAGIC(state, STATE_MAGIC);
     CHECK(state->is_loaded);
+    *failed_out = count;
+    int rc = state_need_store(state, why);
+    if (rc != 0)
+        return rc;
     state_tables_begin(&a.view, state, count == 1);
-    int rc = finish(&a, apply_all(&a, changes, count, failed_out));
+    rc = finish(&a, apply_all(&a, changes, count, failed_out));
     if (rc == 0)
         *out = a.applied;
     return rc;
@@ -240,7 +242,7 @@ int state_set_max_connections(struct state *state, struct bytes listener, uint32
     int rc;
 
     CHECK_MAGIC(state, STATE_MAGIC);
-    if ((rc = state_need_listener(state, listener, &id, why)) != 0 ||
+    if ((rc = state_need_store(state, why)) != 0 || (rc = state_need_listener(state, listener, &id, why)) != 0 ||
         (rc = store_set_max_connections(state->store, state->listeners[id].key, max_connections, why)) != 0)
         return rc;
     tables_set_max_connections(state->tables, id, max_connections);

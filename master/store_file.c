@@ -21,6 +21,7 @@
 #define HEADER_BYTES          100 /* sqlite.org/fileformat.html 1.3, as the offsets below */
 #define HEADER_USER_VERSION   60
 #define HEADER_APPLICATION_ID 68
+#define JOURNAL_PAGES_BEFORE  16 /* sqlite.org/fileformat.html 3 */
 #define LOCK_WAIT_MS          1000
 #define LOCK_WAIT_CHECK_MS    10000 /* a check reads the whole file, and goes away by itself */
 #define LOCK_POLL_US          20000
@@ -231,6 +232,27 @@ int store_file_judge(const char *path, uint32_t application_id, uint32_t version
     return 0;
 }
 
+/*
+ * Did the power go while the file was made? Then its journal says that there were no pages before (fileformat.html 3), and what is in
+ * the file now is nobody's: SQLite will take it back to nothing.
+ */
+static bool is_stillborn(const struct store_file *file)
+{
+    static const uint8_t journal_magic[8] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+    char name[STORE_PATH_MAX + 16];
+    uint8_t header[JOURNAL_PAGES_BEFORE + 4];
+    ssize_t n = -1;
+
+    snprintf(name, sizeof name, "%s-journal", file->path);
+    int fd = file->has_journal ? open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
+    if (fd >= 0) {
+        n = pread(fd, header, sizeof header, 0);
+        close(fd);
+    }
+    return n == (ssize_t)sizeof header && memcmp(header, journal_magic, sizeof journal_magic) == 0 &&
+           be32(header + JOURNAL_PAGES_BEFORE) == 0;
+}
+
 static int check_header(struct store_file *file, struct strbuf *why)
 {
     uint8_t header[HEADER_BYTES];
@@ -238,7 +260,7 @@ static int check_header(struct store_file *file, struct strbuf *why)
 
     if (n < 0)
         return system_error(file->path, "cannot be read", why);
-    file->is_empty = n == 0;
+    file->is_empty = n == 0 || is_stillborn(file);
     if (file->is_empty)
         return 0;
     size_t compared = (size_t)n < sizeof header_magic ? (size_t)n : sizeof header_magic;

@@ -23,7 +23,7 @@ struct store_file {
     char path[STORE_PATH_MAX + 1]; /* by store_path_set() */
     int fd;                        /* holds the flock; -1: missing or in use (store_file_inspect() only) */
     bool is_made;                  /* by this very call: to be removed again if nothing comes of it */
-    bool is_empty;
+    bool is_empty;                 /* or what is in it was never finished, and SQLite will take it back to nothing */
     bool is_in_use;
     bool has_wal;     /* not empty */
     bool has_journal; /* not empty: a rollback journal, perhaps of an unfinished change */

@@ -6,6 +6,7 @@ import tempfile
 
 import pytest
 
+from lib.admin import Admin
 from lib.config import Listener, config_text
 from lib.daemon import Daemon
 from lib.tls import Pki
@@ -86,5 +87,31 @@ def proxy(new_daemon):
     def start(*routes, listener=None, **sections):
         one = Listener(routes=list(routes), options=listener or {})
         return new_daemon([one], **sections).start()
+
+    return start
+
+
+@pytest.fixture
+def admin():
+    """admin(target, credentials): a client of the admin API that is closed after the test."""
+    made = []
+
+    def connect(*args, **kwargs):
+        made.append(Admin(*args, **kwargs))
+        return made[-1]
+
+    yield connect
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def managed(new_daemon, admin, tmp_path):
+    """managed([Listener(...)], workers=2, **sections): a running daemon with the admin API on a Unix socket, and a client of it."""
+
+    def start(listeners, workers=2, **sections):
+        daemon = new_daemon(listeners, server={"workers": workers}, grpc={"addr": f"unix:{tmp_path}/admin.sock"},
+                            **sections).start()
+        return daemon, admin(f"unix:{tmp_path}/admin.sock")
 
     return start

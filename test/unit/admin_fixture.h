@@ -154,9 +154,11 @@ static inline void expect_status(const struct grpc_call *call, enum grpc_status 
 static inline struct grpc_call *fixture_add_route(struct fixture *f, const char *listener, const char *hostname,
                                                   const char *backend)
 {
-    McProxy__V1__Route route = MC_PROXY__V1__ROUTE__INIT;
-    McProxy__V1__AddRouteRequest request = MC_PROXY__V1__ADD_ROUTE_REQUEST__INIT;
+    McProxy__V1__Route route;
+    McProxy__V1__AddRouteRequest request;
 
+    mc_proxy__v1__route__init(&route);
+    mc_proxy__v1__add_route_request__init(&request);
     request.listener_addr = TEXT(listener);
     request.route = hostname == NULL ? NULL : &route;
     route.hostname = TEXT(hostname);

@@ -3,11 +3,14 @@
 
 /*
  * A file system for SQLite that fails on demand: it passes everything on to the real one (sqlite.org/vfs.html) and counts what changes
- * files, and the Nth such call fails. Allocations of SQLite can be made to fail in the same way.
+ * files, and the Nth such call fails. Allocations of SQLite can be made to fail in the same way. An observer hears of every change that
+ * was made.
  */
 
 #include <sqlite3.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,14 +32,55 @@ static inline bool fault_strikes(struct fault *fault)
     return true;
 }
 
+enum disk_op_kind { DISK_CREATE, DISK_WRITE, DISK_TRUNCATE, DISK_SYNC, DISK_DELETE, DISK_SYNC_FOLDER };
+
+struct disk_op {
+    enum disk_op_kind kind;
+    const char *name; /* the file's path; of DISK_SYNC_FOLDER: NULL */
+    uint64_t at;      /* DISK_WRITE: where; DISK_TRUNCATE: the new size */
+    const void *data; /* DISK_WRITE */
+    size_t len;
+};
+
+static void (*disk_observer)(const struct disk_op *op); /* NULL: nobody */
+
+static inline void disk_observe(struct disk_op op)
+{
+    if (disk_observer != NULL)
+        disk_observer(&op);
+}
+
 struct faulty_file {
     sqlite3_file base;
+    const char *name;   /* NULL: a temporary file */
     sqlite3_file *real; /* behind this struct */
 };
 
 static inline sqlite3_file *real_file(sqlite3_file *file)
 {
     return ((struct faulty_file *)file)->real;
+}
+
+static inline const char *name_of(sqlite3_file *file)
+{
+    return ((struct faulty_file *)file)->name;
+}
+
+/* The real file system syncs a folder by itself, within a sync or a deletion; that it does so is seen by its opening the folder. */
+static bool has_opened_folder;
+static int (*real_open_directory)(const char *name, int *fd_out);
+
+static inline int open_directory(const char *name, int *fd_out)
+{
+    has_opened_folder = true;
+    return real_open_directory(name, fd_out);
+}
+
+static inline void observe_folder(void)
+{
+    if (has_opened_folder)
+        disk_observe((struct disk_op){.kind = DISK_SYNC_FOLDER});
+    has_opened_folder = false;
 }
 
 static int faulty_close(sqlite3_file *file)
@@ -53,21 +97,32 @@ static int faulty_write(sqlite3_file *file, const void *data, int len, sqlite3_i
 {
     if (!disk_fault.only_syncs && fault_strikes(&disk_fault))
         return disk_fault.result;
-    return real_file(file)->pMethods->xWrite(real_file(file), data, len, at);
+    int rc = real_file(file)->pMethods->xWrite(real_file(file), data, len, at);
+    if (rc == SQLITE_OK)
+        disk_observe((struct disk_op){DISK_WRITE, name_of(file), (uint64_t)at, data, (size_t)len});
+    return rc;
 }
 
 static int faulty_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
     if (!disk_fault.only_syncs && fault_strikes(&disk_fault))
         return disk_fault.result;
-    return real_file(file)->pMethods->xTruncate(real_file(file), size);
+    int rc = real_file(file)->pMethods->xTruncate(real_file(file), size);
+    if (rc == SQLITE_OK)
+        disk_observe((struct disk_op){.kind = DISK_TRUNCATE, .name = name_of(file), .at = (uint64_t)size});
+    return rc;
 }
 
 static int faulty_sync(sqlite3_file *file, int flags)
 {
     if (fault_strikes(&disk_fault))
         return disk_fault.result;
-    return real_file(file)->pMethods->xSync(real_file(file), flags);
+    has_opened_folder = false;
+    int rc = real_file(file)->pMethods->xSync(real_file(file), flags);
+    if (rc == SQLITE_OK)
+        disk_observe((struct disk_op){.kind = DISK_SYNC, .name = name_of(file)});
+    observe_folder();
+    return rc;
 }
 
 static int faulty_size(sqlite3_file *file, sqlite3_int64 *out)
@@ -156,8 +211,14 @@ static int faulty_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, i
     (void)vfs;
     faulty->real = (sqlite3_file *)(faulty + 1);
     faulty->real->pMethods = NULL;
+    faulty->name = name;
+    int exists = 0;
+    if (name != NULL)
+        (void)real_vfs->xAccess(real_vfs, name, SQLITE_ACCESS_EXISTS, &exists);
     int rc = real_vfs->xOpen(real_vfs, name, faulty->real, flags, out_flags);
     faulty->base.pMethods = rc == SQLITE_OK ? &faulty_methods : NULL;
+    if (rc == SQLITE_OK && name != NULL && !exists)
+        disk_observe((struct disk_op){.kind = DISK_CREATE, .name = name});
     return rc;
 }
 
@@ -166,7 +227,12 @@ static int faulty_delete(sqlite3_vfs *vfs, const char *name, int sync_folder)
     (void)vfs;
     if (!disk_fault.only_syncs && fault_strikes(&disk_fault))
         return disk_fault.result;
-    return real_vfs->xDelete(real_vfs, name, sync_folder);
+    has_opened_folder = false;
+    int rc = real_vfs->xDelete(real_vfs, name, sync_folder);
+    if (rc == SQLITE_OK)
+        disk_observe((struct disk_op){.kind = DISK_DELETE, .name = name});
+    observe_folder();
+    return rc;
 }
 
 /* The rest of the vfs (access, time, random) is the real one's, whose functions look at nothing of ours. */
@@ -178,6 +244,10 @@ static inline int faulty_vfs_install(void)
     faulty_vfs.szOsFile = (int)sizeof(struct faulty_file) + real_vfs->szOsFile;
     faulty_vfs.xOpen = faulty_open;
     faulty_vfs.xDelete = faulty_delete;
+    real_open_directory = (int (*)(const char *, int *))real_vfs->xGetSystemCall(real_vfs, "openDirectory");
+    if (real_open_directory == NULL ||
+        real_vfs->xSetSystemCall(real_vfs, "openDirectory", (sqlite3_syscall_ptr)open_directory) != SQLITE_OK)
+        return SQLITE_ERROR;
     return sqlite3_vfs_register(&faulty_vfs, 1);
 }
 

@@ -11,8 +11,8 @@
 static void test_routes_are_added_replaced_listed_and_removed(void **state)
 {
     struct fixture *f = *state;
-    McProxy__V1__ListRoutesRequest list = MC_PROXY__V1__LIST_ROUTES_REQUEST__INIT;
-    McProxy__V1__RemoveRouteRequest removal = MC_PROXY__V1__REMOVE_ROUTE_REQUEST__INIT;
+    McProxy__V1__ListRoutesRequest list;
+    McProxy__V1__RemoveRouteRequest removal;
     static const struct {
         const char *hostname, *backend;
         bool created;
@@ -21,6 +21,8 @@ static void test_routes_are_added_replaced_listed_and_removed(void **state)
                  {"b.example.com.", "[2001:db8::1]:3", false},
                  {"b.example.com", "[2001:db8::1]:3", false}};
 
+    mc_proxy__v1__list_routes_request__init(&list);
+    mc_proxy__v1__remove_route_request__init(&removal);
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         struct grpc_call *call = fixture_add_route(f, ":443", steps[i].hostname, steps[i].backend);
         expect_status(call, GRPC_OK, "");
@@ -104,8 +106,9 @@ static void test_a_nul_does_not_cut_a_name(void **state)
 static void test_a_missing_route_is_not_found(void **state)
 {
     struct fixture *f = *state;
-    McProxy__V1__RemoveRouteRequest request = MC_PROXY__V1__REMOVE_ROUTE_REQUEST__INIT;
+    McProxy__V1__RemoveRouteRequest request;
 
+    mc_proxy__v1__remove_route_request__init(&request);
     request.listener_addr = TEXT(":443");
     request.hostname = TEXT("nobody.example.com");
     struct grpc_call *call = fixture_ask(f, SERVICE "RemoveRoute", &request.base);
@@ -121,8 +124,9 @@ static void test_a_missing_route_is_not_found(void **state)
 
 static McProxy__V1__ListRoutesResponse *list_page(struct fixture *f, uint32_t size, const char *token)
 {
-    McProxy__V1__ListRoutesRequest request = MC_PROXY__V1__LIST_ROUTES_REQUEST__INIT;
+    McProxy__V1__ListRoutesRequest request;
 
+    mc_proxy__v1__list_routes_request__init(&request);
     request.listener_addr = TEXT(":443");
     request.page_size = size;
     request.page_token = TEXT(token);
@@ -184,8 +188,10 @@ static void test_what_is_no_page_is_refused(void **state)
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        McProxy__V1__ListRoutesRequest routes = MC_PROXY__V1__LIST_ROUTES_REQUEST__INIT;
-        McProxy__V1__GetFirewallRulesRequest rules = MC_PROXY__V1__GET_FIREWALL_RULES_REQUEST__INIT;
+        McProxy__V1__ListRoutesRequest routes;
+        McProxy__V1__GetFirewallRulesRequest rules;
+        mc_proxy__v1__list_routes_request__init(&routes);
+        mc_proxy__v1__get_firewall_rules_request__init(&rules);
         routes.listener_addr = TEXT(":443");
         routes.page_size = rules.page_size = rows[i].size;
         routes.page_token = rules.page_token = TEXT(rows[i].token);
@@ -201,9 +207,10 @@ static void test_what_is_no_page_is_refused(void **state)
 static void test_a_list_that_finds_no_memory_ends_the_call(void **state)
 {
     struct fixture *f = *state;
-    McProxy__V1__ListRoutesRequest request = MC_PROXY__V1__LIST_ROUTES_REQUEST__INIT;
+    McProxy__V1__ListRoutesRequest request;
     struct grpc_call *call = fixture_call(f, SERVICE "ListRoutes");
 
+    mc_proxy__v1__list_routes_request__init(&request);
     request.listener_addr = TEXT(":443");
     call->memory_left = 10;
     fake_receive_message(call, &request.base);
@@ -215,9 +222,11 @@ static void test_a_list_that_finds_no_memory_ends_the_call(void **state)
 
 static struct grpc_call *ask_rule(struct fixture *f, const char *method, int type, const char *value)
 {
-    McProxy__V1__FirewallRule rule = MC_PROXY__V1__FIREWALL_RULE__INIT;
-    McProxy__V1__AddFirewallRuleRequest request = MC_PROXY__V1__ADD_FIREWALL_RULE_REQUEST__INIT;
+    McProxy__V1__FirewallRule rule;
+    McProxy__V1__AddFirewallRuleRequest request;
 
+    mc_proxy__v1__firewall_rule__init(&rule);
+    mc_proxy__v1__add_firewall_rule_request__init(&request);
     rule.type = (McProxy__V1__FirewallRuleType)type;
     rule.value = TEXT(value);
     request.rule = value == NULL ? NULL : &rule;
@@ -251,8 +260,9 @@ static void test_rules(void **state)
         {SERVICE "RemoveFirewallRule", 1, NULL, GRPC_INVALID_ARGUMENT, "rule: is missing"},
         {SERVICE "RemoveFirewallRule", 2, "198.51.100.0/24", GRPC_OK, ""},
     };
-    McProxy__V1__GetFirewallRulesRequest request = MC_PROXY__V1__GET_FIREWALL_RULES_REQUEST__INIT;
+    McProxy__V1__GetFirewallRulesRequest request;
 
+    mc_proxy__v1__get_firewall_rules_request__init(&request);
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         struct grpc_call *call = ask_rule(f, steps[i].method, steps[i].type, steps[i].value);
         expect_status(call, steps[i].status, steps[i].message);
@@ -276,8 +286,9 @@ static void test_rules(void **state)
 static void test_the_limit_of_a_listener(void **state)
 {
     struct fixture *f = *state;
-    McProxy__V1__SetListenerMaxConnectionsRequest request = MC_PROXY__V1__SET_LISTENER_MAX_CONNECTIONS_REQUEST__INIT;
+    McProxy__V1__SetListenerMaxConnectionsRequest request;
 
+    mc_proxy__v1__set_listener_max_connections_request__init(&request);
     request.listener_addr = TEXT("127.0.0.1:8443");
     request.max_connections = UINT32_MAX;
     struct grpc_call *call = fixture_ask(f, SERVICE "SetListenerMaxConnections", &request.base);
@@ -294,9 +305,10 @@ static void test_the_limit_of_a_listener(void **state)
 static void test_snapshots_outside_only_for_local_clients(void **state)
 {
     struct fixture *f = *state;
-    McProxy__V1__SnapshotRequest request = MC_PROXY__V1__SNAPSHOT_REQUEST__INIT;
+    McProxy__V1__SnapshotRequest request;
     char outside[128], inside[128];
 
+    mc_proxy__v1__snapshot_request__init(&request);
     snprintf(outside, sizeof outside, "%s/copy.db", f->folder);
     snprintf(inside, sizeof inside, "%s/backups/mine.db", f->folder);
     request.output_path = outside;
@@ -330,9 +342,10 @@ static void test_snapshots_outside_only_for_local_clients(void **state)
 static void test_status_sums_what_workers_count(void **state)
 {
     struct fixture *f = *state;
-    McProxy__V1__GetStatusRequest request = MC_PROXY__V1__GET_STATUS_REQUEST__INIT;
+    McProxy__V1__GetStatusRequest request;
     struct shm_stats *stats = f->stats.stats;
 
+    mc_proxy__v1__get_status_request__init(&request);
     stats_segment_use_listener(&f->stats, 1);
     stats_segment_use_slot(&f->stats, 1);
     atomic_store(&stats->workers[0].listeners[0].accepted, 5);

@@ -15,8 +15,9 @@
 
 static struct grpc_call *ask_health(struct fixture *f, const char *path, const char *service)
 {
-    Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+    Grpc__Health__V1__HealthCheckRequest request;
 
+    grpc__health__v1__health_check_request__init(&request);
     request.service = TEXT(service);
     return fixture_ask(f, path, &request.base);
 }
@@ -113,10 +114,12 @@ typedef Grpc__Reflection__V1__ServerReflectionResponse answer;
 
 static answer *reflect(struct grpc_call *call, int kind, const char *text)
 {
-    question q = GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__INIT;
-    Grpc__Reflection__V1__ExtensionRequest extension = GRPC__REFLECTION__V1__EXTENSION_REQUEST__INIT;
+    question q;
+    Grpc__Reflection__V1__ExtensionRequest extension;
     unsigned i = call->answer_count;
 
+    grpc__reflection__v1__server_reflection_request__init(&q);
+    grpc__reflection__v1__extension_request__init(&extension);
     q.host = TEXT("a host");
     q.message_request_case = kind;
     extension.containing_type = TEXT(text);
@@ -195,8 +198,9 @@ static void test_the_file_asked_for_comes_first_and_whole(void **state)
 static void test_who_does_not_read_may_not_go_on_asking(void **state)
 {
     struct grpc_call *call = fixture_call(*state, V1);
-    question q = GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__INIT;
+    question q;
 
+    grpc__reflection__v1__server_reflection_request__init(&q);
     q.message_request_case = QUESTION(FILE_BY_FILENAME);
     q.file_by_filename = TEXT("mc_proxy/v1/admin.proto");
     call->queued = 2u << 20;

@@ -18,12 +18,14 @@
 
 static void fill_answer(struct proto_answer *answer, unsigned rows)
 {
-    McProxy__V1__ListRoutesResponse rest = MC_PROXY__V1__LIST_ROUTES_RESPONSE__INIT;
+    McProxy__V1__ListRoutesResponse rest;
     char token[] = "77";
 
+    mc_proxy__v1__list_routes_response__init(&rest);
     for (unsigned i = 0; i < rows; i++) {
-        McProxy__V1__Route route = MC_PROXY__V1__ROUTE__INIT;
+        McProxy__V1__Route route;
         char name[300], backend[] = "10.0.0.1:1";
+        mc_proxy__v1__route__init(&route);
         snprintf(name, sizeof name, "%u.%0*u", i, (int)(1 + i % 200), 7u);
         route.hostname = name;
         route.backend = backend;
@@ -69,11 +71,12 @@ static void test_an_empty_one_is_an_empty_message(void **state)
 
 static void test_the_limit_holds(void **state)
 {
-    McProxy__V1__Route route = MC_PROXY__V1__ROUTE__INIT;
+    McProxy__V1__Route route;
     struct proto_answer answer = proto_answer_of(100);
     char name[] = "www.example.com";
     unsigned rows = 0;
 
+    mc_proxy__v1__route__init(&route);
     (void)state;
     route.hostname = name;
     while (proto_answer_add_element(&answer, 1, &route.base) == 0)

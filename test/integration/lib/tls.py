@@ -29,6 +29,21 @@ class Pki:
             self._certs[name] = base + ".pem"
         return self._certs[name], self._key
 
+    def client_cert(self, name, is_expired=False):
+        """(certificate file, key file) that a client shows; is_expired: in 2020."""
+        base = os.path.join(self.directory, f"client-{name}")
+        dates = ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"] if is_expired else ["-days", "30"]
+        with open(base + ".cnf", "w", encoding="ascii") as f:
+            f.write(f"[ca]\ndefault_ca=here\n[here]\ndatabase={base}.txt\nnew_certs_dir={self.directory}\nrand_serial=yes\n"
+                    "default_md=sha256\npolicy=any\nunique_subject=no\n[any]\ncommonName=supplied\n"
+                    "[client]\nextendedKeyUsage=clientAuth\nbasicConstraints=CA:FALSE\n")
+        with open(base + ".txt", "w", encoding="ascii"):
+            pass
+        _openssl("req", "-new", "-key", self._key, "-subj", f"/CN={name}", "-out", base + ".csr")
+        _openssl("ca", "-batch", "-notext", "-config", base + ".cnf", "-extensions", "client", "-cert", self.ca,
+                 "-keyfile", self._ca_key, *dates, "-in", base + ".csr", "-out", base + ".pem")
+        return base + ".pem", self._key
+
     def server_context(self, name, version=None):
         """version pins the protocol (ssl.TLSVersion)."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
