@@ -12,6 +12,14 @@ static inline uint64_t clock_monotonic_ms(void)
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+/** Microseconds of the monotonic clock. */
+static inline uint64_t clock_monotonic_us(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000;
+}
+
 /** Nanoseconds of the monotonic clock. */
 static inline uint64_t clock_monotonic_ns(void)
 {

@@ -34,13 +34,14 @@
  * Only what the admin API can change at run time lives here. What comes from the configuration alone reaches workers by ctl_msg.h.
  */
 
-#define SHM_LAYOUT_VERSION 1
+#define SHM_LAYOUT_VERSION 2
 #define SHM_TABLES_MAGIC   0x31424154504d434dull /* "MCMPTAB1" */
 #define SHM_STATS_MAGIC    0x31415453504d434dull /* "MCMPSTA1" */
 
-#define SHM_LISTENERS_MAX     1024 /* listener ids 0..1023, over the life of a master */
-#define SHM_WORKERS_MAX       256  /* worker slots 0..255 */
-#define SHM_BACKEND_ADDRS_MAX 8    /* addresses kept per backend name */
+#define SHM_LISTENERS_MAX     1024  /* listener ids 0..1023, over the life of a master */
+#define SHM_WORKERS_MAX       256   /* worker slots 0..255 */
+#define SHM_BACKEND_ADDRS_MAX 8     /* addresses kept per backend name */
+#define SHM_ROUTE_SERIES_MAX  16384 /* routes that are counted one by one, and one more */
 #define SHM_CACHE_LINE        64
 
 /** An offset from the start of the tables segment; 0 is "none". Records lie on multiples of 8. */
@@ -135,18 +136,21 @@ struct shm_tables {
     _Atomic uint64_t epoch;
     _Alignas(SHM_CACHE_LINE) struct shm_rate_rules rate;
     _Alignas(SHM_CACHE_LINE) struct shm_listener listeners[SHM_LISTENERS_MAX];
+    /* by number of a series: goes up when another route gets it; see shm_route.series */
+    _Alignas(SHM_CACHE_LINE) _Atomic uint16_t route_generations[SHM_ROUTE_SERIES_MAX];
 };
 #define SHM_ARENA ((sizeof(struct shm_tables) + 4095) / 4096 * 4096)
 
 /** A route: (listener, kind, name) -> backend id. */
 struct shm_route {
     uint32_t backend;
+    uint32_t series; /* where it is counted: generation << 16 | number; 0: nowhere */
     uint16_t listener;
     uint8_t flags;    /* SHM_ROUTE_* */
     uint8_t name_len; /* 0 only for "*" */
     char name[];      /* normalised, without "*.", not terminated */
 };
-_Static_assert(sizeof(struct shm_route) == 8, "shared layout");
+_Static_assert(sizeof(struct shm_route) == 12, "shared layout");
 #define SHM_ROUTE_WILDCARD            0x01
 #define SHM_ROUTE_SEND_PROXY_PROTOCOL 0x02
 
@@ -181,22 +185,54 @@ _Static_assert(sizeof(struct shm_backend) == 4, "shared layout");
 
 /* ---- stats segment ---- */
 
+/** Times, counted by buckets (stats.h says where they end). */
+#define SHM_HISTOGRAM_BUCKETS 16
+struct shm_histogram {
+    _Atomic uint64_t buckets[SHM_HISTOGRAM_BUCKETS]; /* each counts its own values only, not those of the ones below */
+    _Atomic uint64_t sum_us;
+};
+
 /** What one worker counts on one listener. Single writer (the slot's worker), so a plain load, add and store is enough. */
 struct shm_listener_stats {
     _Atomic uint64_t accepted;
     _Atomic uint64_t bytes_in;  /* from clients */
     _Atomic uint64_t bytes_out; /* to clients */
     _Atomic uint64_t closed[CLOSE_REASON_MAX];
+    struct shm_histogram connect;    /* from the complete hello to the connected backend */
+    struct shm_histogram first_byte; /* from there to the backend's first byte */
+    struct shm_histogram duration;   /* from accept to the end, of connections that had reached their backend */
 };
+
+/** What one worker counts of one route; written by it, and by the master when the number goes to another route. */
+enum shm_route_count {
+    SHM_ROUTE_CONNECTIONS, /* when the route is found; the others when the connection ends */
+    SHM_ROUTE_FAILED,      /* the backend could not be reached */
+    SHM_ROUTE_UNANSWERED,  /* it was reached, and not one byte came from it */
+    SHM_ROUTE_BYTES_IN,    /* from clients */
+    SHM_ROUTE_BYTES_OUT,   /* to clients */
+    SHM_ROUTE_COUNTS,
+};
+struct shm_route_stats {
+    _Atomic uint64_t counts[SHM_ROUTE_COUNTS];
+};
+#define SHM_ROUTE_SERIES_NUMBER 0xffffu /* of shm_route.series */
+
+/* Index of shm_worker_stats.hellos and proxy_headers. */
+enum shm_hello_count { SHM_HELLO_NO_NAME, SHM_HELLO_NAME, SHM_HELLO_COUNTS };
+enum shm_proxy_header_count { SHM_PROXY_HEADER_NO_ADDRESS, SHM_PROXY_HEADER_ADDRESS, SHM_PROXY_HEADER_COUNTS };
 
 struct shm_worker_stats {
     _Alignas(SHM_CACHE_LINE) _Atomic uint64_t
         pinned_epoch; /* 0: outside of a look-up; cleared by the master when the worker died */
     _Alignas(SHM_CACHE_LINE) _Atomic uint64_t heartbeat; /* goes up at least every 250 ms while the loop turns */
     _Atomic uint64_t pid;                                /* set by the worker when it is ready; 0: none */
-    _Atomic uint64_t accepted_before; /* accepted by earlier workers of this slot; set by the master */
-    _Atomic uint64_t country_unknown; /* look-ups that found no country */
+    _Atomic uint64_t accepted_before;          /* accepted by earlier workers of this slot; set by the master */
+    _Atomic uint64_t country_unknown;          /* look-ups that found no country */
+    _Atomic uint64_t conn_cap;                 /* connections that this worker can hold; set by it when it is ready */
+    _Atomic uint64_t hellos[SHM_HELLO_COUNTS]; /* valid ones; the others end their connection, see closed */
+    _Atomic uint64_t proxy_headers[SHM_PROXY_HEADER_COUNTS]; /* the same */
     _Alignas(SHM_CACHE_LINE) struct shm_listener_stats listeners[SHM_LISTENERS_MAX];
+    _Alignas(SHM_CACHE_LINE) struct shm_route_stats routes[SHM_ROUTE_SERIES_MAX]; /* by number of their series */
 };
 
 struct shm_stats {

@@ -76,6 +76,8 @@ struct config {
     bool has_metrics;
     struct listen_addr metrics_addr;
     char metrics_addr_text[ADDRESS_TEXT_MAX];
+    bool metrics_routes;         /* routes have series of their own */
+    uint32_t metrics_max_series; /* of all routes together */
     /* [firewall] */
     char *geoip_db; /* NULL: unset */
     struct config_list blocked_ips;

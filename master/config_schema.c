@@ -71,6 +71,10 @@ static const struct config_key keys[] = {
 
     {CONFIG_METRICS, "addr", .is_reloadable = true, .store = config_store_metrics_addr, .offset = IN(metrics_addr),
      .expected = "an address like 127.0.0.1:9100, [::1]:9100 or :9100"},
+    {CONFIG_METRICS, "routes", .is_reloadable = true, .store = config_store_either, .offset = IN(metrics_routes),
+     .words = bool_words, .default_value = "false"},
+    {CONFIG_METRICS, "max_series", .is_reloadable = true, .store = config_store_number, .offset = IN(metrics_max_series),
+     .min = 0, .max = 100000, .default_value = "50000"},
 
     {CONFIG_FIREWALL, "geoip_db", .is_reloadable = true, .store = config_store_path, .offset = IN(geoip_db),
      .expected = "the path of a MaxMind DB file"},

@@ -71,19 +71,14 @@ int route_bulk_add(struct route_bulk *bulk, uint16_t listener, const struct host
 {
     struct route_writer *w = bulk->writer;
     struct route_key key = route_key_of(w->tables, listener, pattern);
-    uint32_t id = 0;
     shm_off record = 0;
     int rc = 0;
 
     CHECK(listener < SHM_LISTENERS_MAX);
     if ((rc = hash_writer_make_room_unseen(&bulk->set->hash, w->tables)) != 0 ||
         (rc = route_set_prepare_count(bulk->set, &key)) != 0 ||
-        (rc = backend_set_acquire(w->backends, backend, &id)) != 0)
+        (rc = route_writer_new_record(w, &key, backend, send_proxy_protocol, &record)) != 0)
         return rc;
-    if ((rc = route_record_new(w->tables, &key, id, send_proxy_protocol, &record)) != 0) {
-        backend_set_release(w->backends, id);
-        return rc;
-    }
     shm_off old = route_set_put(bulk->set, w->tables, &key, record);
     if (old != 0) /* never visible */
         route_record_free(w, old);

@@ -38,7 +38,7 @@ static inline uint64_t route_record_bytes(const struct shm_route *route)
     return sizeof *route + route->name_len;
 }
 
-/** A new record, complete, not visible. 0 or ERR_NO_MEMORY. */
+/** A new record, complete but for its series, not visible. 0 or ERR_NO_MEMORY. */
 int route_record_new(struct tables *t, const struct route_key *key, uint32_t backend, bool send_proxy_protocol,
                      shm_off *off_out) MUST_CHECK;
 

@@ -13,13 +13,15 @@ int route_writer_new(struct tables *tables, struct backend_set *backends, struct
     struct route_writer *w = calloc(1, sizeof *w);
     struct route_set *live = calloc(1, sizeof *live);
 
-    if (w == NULL || live == NULL) {
+    if (w == NULL || live == NULL || route_series_new(tables, &w->series) != 0) {
         free(w);
         free(live);
         return ERR_NO_MEMORY;
     }
     live->depths = tables_root(tables)->route_depths;
-    *w = (struct route_writer){.tables = tables, .backends = backends, .live = live};
+    w->tables = tables;
+    w->backends = backends;
+    w->live = live;
     *out = w;
     return 0;
 }
@@ -33,16 +35,18 @@ void route_writer_free(struct route_writer **writer)
     *writer = NULL;
     route_set_fini(w->live);
     free(w->live);
+    route_series_free(&w->series);
     free(w);
 }
 
 void route_record_free(struct route_writer *w, shm_off record)
 {
     const struct shm_route *route = tables_at(w->tables, record);
-    uint32_t backend = route->backend;
+    uint32_t backend = route->backend, series = route->series;
 
     tables_free_now(w->tables, record, route_record_bytes(route));
     backend_set_release(w->backends, backend);
+    route_series_release(w->series, series);
 }
 
 bool route_record_free_retired(struct retired *item)
@@ -109,9 +113,15 @@ int route_writer_new_record(struct route_writer *w, const struct route_key *key,
     uint32_t id = 0;
     int rc = backend_set_acquire(w->backends, backend, &id);
 
-    if (rc == 0 && (rc = route_record_new(w->tables, key, id, send_proxy_protocol, record_out)) != 0)
+    if (rc != 0)
+        return rc;
+    if ((rc = route_record_new(w->tables, key, id, send_proxy_protocol, record_out)) != 0) {
         backend_set_release(w->backends, id);
-    return rc;
+        return rc;
+    }
+    struct shm_route *route = tables_at(w->tables, *record_out);
+    route->series = route_series_acquire(w->series, key);
+    return 0;
 }
 
 int route_change_prepare_put(struct route_writer *w, uint16_t listener, const struct host_pattern *pattern,
@@ -225,6 +235,11 @@ uint32_t route_writer_count(const struct route_writer *w, uint16_t listener)
 {
     CHECK(listener < SHM_LISTENERS_MAX);
     return w->live->route_counts[listener];
+}
+
+const struct route_series *route_writer_series(const struct route_writer *w)
+{
+    return w->series;
 }
 
 uint32_t route_writer_total(const struct route_writer *w)

@@ -79,6 +79,9 @@ int route_remove(struct route_writer *writer, uint16_t listener, const struct ho
 uint32_t route_writer_count(const struct route_writer *writer, uint16_t listener);
 uint32_t route_writer_total(const struct route_writer *writer);
 
+/** Which counters are whose. */
+const struct route_series *route_writer_series(const struct route_writer *writer);
+
 /** One line of key=value. */
 void route_writer_dump(const struct route_writer *writer, struct strbuf *out);
 

@@ -2,6 +2,7 @@
 #define ROUTE_WRITER_INTERNAL_H
 
 #include "backend_set.h"
+#include "route_series.h"
 #include "route_set.h"
 #include "route_writer.h"
 
@@ -11,16 +12,17 @@ struct route_writer {
     struct tables *tables;
     struct backend_set *backends;
     struct route_set *live; /* what the root shows */
-    uint32_t prepared;      /* changes between their halves */
+    struct route_series *series;
+    uint32_t prepared; /* changes between their halves */
 };
 
-/** Free a record that no reader can hold, and its reference to the backend. */
+/** Free a record that no reader can hold, and its references to the backend and its series. */
 void route_record_free(struct route_writer *w, shm_off record);
 
 /** The same as a retired_free_fn; the item's owner is the writer. */
 bool route_record_free_retired(struct retired *item);
 
-/** A new record, with its reference to the backend. 0 or ERR_NO_MEMORY. */
+/** A new record, with its references to the backend and a series. 0 or ERR_NO_MEMORY. */
 int route_writer_new_record(struct route_writer *w, const struct route_key *key, const struct backend_addr *backend,
                             bool send_proxy_protocol, shm_off *record_out) MUST_CHECK;
 

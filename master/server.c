@@ -21,6 +21,7 @@
 #include "log_output.h"
 #include "rate_limit.h"
 #include "server_internal.h"
+#include "server_metrics.h"
 #include "state.h"
 #include "supervisor.h"
 #include "tables.h"
@@ -143,12 +144,6 @@ void server_log_loaded(const struct server *s, const struct state_loaded *loaded
     log_event_u64(&e, LOG_KEY_LISTENERS, loaded->unused_listeners);
     log_event_u64(&e, LOG_KEY_ROUTES, loaded->unused_routes);
     log_event_end(&e);
-}
-
-void server_warn_of_unserved(const struct config *config)
-{
-    if (config->has_metrics)
-        log_text(LOG_WARN, "[metrics] was checked, but this version has no metrics: nothing listens there");
 }
 
 static int load_state(struct server *s)
@@ -281,6 +276,14 @@ static int open_admin(struct server *s)
     return server_admin_open(s, &why) == 0 ? CLI_DONE : fail_logged("cannot start the admin API", text);
 }
 
+static int open_metrics(struct server *s)
+{
+    char text[512];
+    struct strbuf why = STRBUF_OF(text);
+
+    return server_metrics_open(s, &why) == 0 ? CLI_DONE : fail_logged("cannot serve metrics", text);
+}
+
 /* ---- running ---- */
 
 /** Workers begin when every backend's name was asked for once, so that the first connections find their backends. */
@@ -345,7 +348,6 @@ static int start(struct server *s)
     if ((status = load_config(s)) != CLI_DONE || (status = start_log(s)) != CLI_DONE)
         return status;
     log_start(s);
-    server_warn_of_unserved(s->config);
     server_raise_descriptor_limit(s);
     s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (s->loop == NULL)
@@ -358,7 +360,8 @@ static int start(struct server *s)
     if ((status = open_binary(s)) != CLI_DONE || (status = server_ask_for_database(s)) != CLI_DONE ||
         (status = open_state(s)) != CLI_DONE || (status = make_supervisor(s)) != CLI_DONE ||
         (status = load_geoip(s)) != CLI_DONE || (status = server_add_listeners(s)) != CLI_DONE ||
-        (status = open_admin(s)) != CLI_DONE || (status = load_state(s)) != CLI_DONE)
+        (status = open_admin(s)) != CLI_DONE || (status = open_metrics(s)) != CLI_DONE ||
+        (status = load_state(s)) != CLI_DONE)
         return status;
     if (!s->predecessor.is_successor)
         server_admin_serve(s);
@@ -373,6 +376,7 @@ static void fini(struct server *s)
     server_upgrade_fini(s);
     inherited_sockets_fini(&s->inherited);
     fd_store_fini(&s->fd_store);
+    server_metrics_close(s); /* it asks all others */
     server_admin_close(s);
     supervisor_free(&s->supervisor);
     state_close(&s->state);

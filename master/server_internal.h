@@ -21,6 +21,7 @@ struct grpc_endpoints;
 struct grpc_server;
 struct log_drain;
 struct log_output;
+struct server_metrics;
 struct state;
 struct state_loaded;
 struct supervisor;
@@ -94,6 +95,7 @@ struct server {
     unsigned stored_version;            /* of supervisor_sockets_version(), if is_stored */
     bool is_stored;
     struct server_admin admin;
+    struct server_metrics *metrics; /* NULL until the listeners are there */
     struct server_upgrade upgrade;
     struct server_predecessor predecessor;
     ev_signal on_term, on_int, on_hup, on_usr2;
@@ -247,9 +249,6 @@ void server_log_failure(const char *message, const char *error);
 
 /** The log's level and format, from the configuration in force. */
 void server_apply_log_settings(struct server *s);
-
-/** WARN about what a configuration asks for and this version does not have: nothing is silently ignored. */
-void server_warn_of_unserved(const struct config *config);
 
 /** INFO: what a load has brought, and WARN about what the database keeps unused. */
 void server_log_loaded(const struct server *s, const struct state_loaded *loaded);

@@ -15,6 +15,7 @@
 #include "grpc_server.h"
 #include "log_event.h"
 #include "server_internal.h"
+#include "server_metrics.h"
 #include "state.h"
 #include "supervisor.h"
 #include "worker_settings.h"
@@ -28,6 +29,7 @@ struct reload {
     struct ctl_listener **listeners;   /* one for each of the configuration, in its order */
     struct listener_record **prepared; /* the same; NULL for those that are there already */
     struct grpc_endpoints *endpoints;  /* of the admin API */
+    struct metrics_endpoint *metrics;  /* where metrics are served */
     bool is_worker_count_prepared;
     struct state_loaded loaded;
     char text[1024];
@@ -238,11 +240,11 @@ static void switch_over(struct reload *r)
     s->config = r->config;
     r->config = old;
     server_admin_switch(s, &r->endpoints);
+    server_metrics_switch(s, &r->metrics);
     server_apply_log_settings(s);
     server_log_loaded(s, &r->loaded);
     state_log_differences(s->state, s->config);
     state_retry_names(s->state);
-    server_warn_of_unserved(s->config);
 }
 
 static void reload_fini(struct reload *r)
@@ -256,6 +258,7 @@ static void reload_fini(struct reload *r)
     free(r->listeners);
     free(r->prepared);
     grpc_server_abort(&r->endpoints);
+    server_metrics_abort(&r->metrics);
     if (r->geoip_fd >= 0)
         close(r->geoip_fd);
     config_free(&r->config);
@@ -277,7 +280,8 @@ static int make_ready(struct reload *r)
 
     if ((rc = refuse_what_needs_a_restart(r)) != 0 || (rc = load_geoip(r)) != 0 || (rc = prepare_workers(r)) != 0 ||
         (rc = prepare_listeners(r)) != 0 ||
-        (rc = server_admin_prepare(r->server, r->config, &r->endpoints, &r->why)) != 0)
+        (rc = server_admin_prepare(r->server, r->config, &r->endpoints, &r->why)) != 0 ||
+        (rc = server_metrics_prepare(r->server, r->config, &r->metrics, &r->why)) != 0)
         return rc;
     return load_state(r);
 }
@@ -299,9 +303,11 @@ static bool reload_once(struct server *s)
     } else if (rc == 0 && make_ready(r) == 0) {
         switch_over(r);
         log_text(LOG_INFO, "configuration reloaded");
+        server_metrics_note_reload(s, true);
         server_notify_reloaded(s, NULL);
     } else {
         server_log_failure("not reloaded: the old configuration stays in force", r->text);
+        server_metrics_note_reload(s, false);
         server_notify_reloaded(s, r->text);
     }
     reload_fini(r);

@@ -16,6 +16,7 @@
 #include "err.h"
 #include "log_event.h"
 #include "server_internal.h"
+#include "server_metrics.h"
 #include "state.h"
 #include "supervisor.h"
 #include "upgrade_link.h"
@@ -211,6 +212,7 @@ static void begin_to_give(struct server *s)
 static void give_database(struct server *s)
 {
     s->upgrade.give_at_ms = 0;
+    server_metrics_release(s);
     server_admin_close(s);
     state_suspend(s->state);
     log_successor(LOG_INFO, "upgrading: the database goes to the new process", s->upgrade.pid);
@@ -347,8 +349,10 @@ static void on_successor_gone(struct server *s, int status)
     }
     log_failed(s, pid, status);
     server_notify_upgrade_failed(s, u->reason);
-    if (u->has_asked)
+    if (u->has_asked) {
+        server_metrics_resume(s);
         resume(s);
+    }
     server_continue_reload(s);
 }
 

@@ -184,7 +184,8 @@ uint64_t state_country_rules(const struct state *state)
 void state_set_worker_slots(struct state *state, unsigned worker_slots)
 {
     CHECK_MAGIC(state, STATE_MAGIC);
-    tables_set_worker_slots(state->tables, worker_slots);
+    if (worker_slots > state->tables->worker_slots) /* never fewer: one on its way out may still look something up */
+        tables_set_worker_slots(state->tables, worker_slots);
 }
 
 void state_retry_names(struct state *state)

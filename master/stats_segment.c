@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "shared_file.h"
+#include "stats.h"
 
 int stats_segment_init(struct stats_segment *segment)
 {
@@ -44,13 +45,27 @@ void stats_segment_use_slot(struct stats_segment *segment, unsigned slot)
         segment->slot_end = slot + 1;
 }
 
+/* Not by what it had open: a worker may die between two of its stores. What it had accepted is certain. */
+static void count_cut(struct shm_listener_stats *l)
+{
+    uint64_t closed = 0;
+
+    for (unsigned reason = 0; reason < CLOSE_REASON_COUNT; reason++)
+        closed += stat_get(&l->closed[reason]);
+    if (stat_get(&l->accepted) > closed)
+        stat_add(&l->closed[CLOSE_WORKER_DIED], stat_get(&l->accepted) - closed);
+}
+
 void stats_segment_clear_slot(struct stats_segment *segment, unsigned slot)
 {
     struct shm_worker_stats *w = &segment->stats->workers[slot];
 
     CHECK(slot < SHM_WORKERS_MAX);
-    for (unsigned id = 0; id < segment->listener_end; id++)
+    for (unsigned id = 0; id < segment->listener_end; id++) {
         atomic_store_explicit(&segment->stats->active[id][slot], 0, memory_order_relaxed);
+        count_cut(&w->listeners[id]);
+    }
+    atomic_store_explicit(&w->conn_cap, 0, memory_order_relaxed);
     atomic_store_explicit(&w->accepted_before, stats_segment_slot_accepted(segment, slot), memory_order_relaxed);
     atomic_store_explicit(&w->pid, 0, memory_order_relaxed);
     atomic_store_explicit(&w->pinned_epoch, 0, memory_order_release);

@@ -32,7 +32,8 @@ void stats_segment_use_slot(struct stats_segment *segment, unsigned slot);
 
 /**
  * Take back what a dead worker left in its slot: its open connections, its epoch pin and its pid; its counters stay, and count from
- * now on as those of earlier workers. Only when the process is gone.
+ * now on as those of earlier workers. What it had accepted and not closed counts as closed by its death (CLOSE_WORKER_DIED), so that
+ * on every listener connections accepted are those closed and those open. Only when the process is gone.
  */
 void stats_segment_clear_slot(struct stats_segment *segment, unsigned slot);
 

@@ -212,6 +212,11 @@ pid_t supervisor_worker_pid(const struct supervisor *sup, unsigned slot, const c
     return sup->slots[slot].pid;
 }
 
+uint64_t supervisor_restart_count(const struct supervisor *sup)
+{
+    return sup->restart_count;
+}
+
 static void supervisor_dump_listener(const struct listener_record *record, struct strbuf *out)
 {
     unsigned sockets = 0;

@@ -202,6 +202,9 @@ bool supervisor_is_answering(const struct supervisor *sup);
 /** The worker in a slot: its pid, 0 if there is none; *state_out (may be NULL) gets its state's word, static. */
 pid_t supervisor_worker_pid(const struct supervisor *sup, unsigned slot, const char **state_out);
 
+/** Workers that died unasked and were, or are about to be, replaced. */
+uint64_t supervisor_restart_count(const struct supervisor *sup);
+
 /** Several lines: the state of the whole, every slot in use, every listener. */
 void supervisor_dump(const struct supervisor *sup, struct strbuf *out);
 

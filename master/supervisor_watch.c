@@ -242,6 +242,7 @@ static void slot_on_death(struct supervisor *sup, struct worker_slot *slot, int 
     log_death(slot, pid, status, was_expected);
     if (!was_expected)
         respawn_note_death(&sup->respawn, clock_monotonic_ms());
+    sup->restart_count += !was_expected && is_wanted;
     if (is_wanted)
         supervisor_start_dead(sup);
     else

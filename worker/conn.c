@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "conn_io.h"
 #include "listener.h"
+#include "stats.h"
 #include "strbuf.h"
 #include "worker.h"
 
@@ -92,11 +93,6 @@ const char *conn_step_name(enum conn_step step)
 {
     CHECK((unsigned)step < CONN_STEP_COUNT);
     return steps[step].name;
-}
-
-struct worker *conn_worker(const struct conn *c)
-{
-    return c->listener->worker;
 }
 
 void conn_touch(struct conn *c)
@@ -214,7 +210,7 @@ static struct conn *conn_new(struct listener *l, int fd, const struct sockaddr_s
     c->setup = setup;
     setup->accept_tick = w->wheel.now;
     c->id = ++w->conn_serial;
-    c->started_ms = clock_monotonic_ms();
+    c->started_us = clock_monotonic_us();
     c->client = ip_endpoint_of_sockaddr(peer);
     c->active_tick = w->wheel.now;
     c->front.read_shift = c->back.read_shift = READ_SHIFT_START;
@@ -224,8 +220,7 @@ static struct conn *conn_new(struct listener *l, int fd, const struct sockaddr_s
     w->conn_count++;
     l->conns++;
     atomic_fetch_add_explicit(l->active, 1, memory_order_seq_cst);
-    atomic_store_explicit(&l->stats->accepted, atomic_load_explicit(&l->stats->accepted, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
+    stat_add(&l->stats->accepted, 1);
     return c;
 }
 
@@ -318,7 +313,7 @@ void conn_close(struct conn *c, enum close_reason reason)
 {
     struct listener *l = c->listener;
     struct worker *w = l->worker;
-    _Atomic uint64_t *closed = &l->stats->closed[reason];
+    uint64_t age_us = conn_age_us(c);
 
     CHECK_MAGIC(c, CONN_MAGIC);
     if (c->step == CONN_STEP_PROXY && c->setup != NULL)
@@ -331,8 +326,12 @@ void conn_close(struct conn *c, enum close_reason reason)
     conn_side_close(&c->front);
     conn_side_close(&c->back);
     atomic_fetch_sub_explicit(l->active, 1, memory_order_release);
-    atomic_store_explicit(closed, atomic_load_explicit(closed, memory_order_relaxed) + 1, memory_order_relaxed);
-    conn_log(c, reason);
+    stat_add(&l->stats->closed[reason], 1);
+    if (c->step == CONN_STEP_RELAY || c->step == CONN_STEP_FLUSH)
+        histogram_observe(&l->stats->duration, &histogram_duration, age_us);
+    if (c->series != 0)
+        conn_count_route_end(c, reason);
+    conn_log(c, reason, age_us);
     conn_setup_free(c);
     free(c->labels);
     current = NULL;
@@ -381,20 +380,26 @@ ssize_t conn_send(struct conn_side *side, const void *at, size_t len)
     return n;
 }
 
+uint64_t conn_age_us(const struct conn *c)
+{
+    return clock_monotonic_us() - c->started_us;
+}
+
+uint32_t conn_mark_of(uint64_t age_us)
+{
+    return age_us < UINT32_MAX ? (uint32_t)age_us : UINT32_MAX;
+}
+
 void conn_count_in(struct conn *c, size_t n)
 {
-    _Atomic uint64_t *sum = &c->listener->stats->bytes_in;
-
     c->bytes_in += n;
-    atomic_store_explicit(sum, atomic_load_explicit(sum, memory_order_relaxed) + n, memory_order_relaxed);
+    stat_add(&c->listener->stats->bytes_in, n);
 }
 
 void conn_count_out(struct conn *c, size_t n)
 {
-    _Atomic uint64_t *sum = &c->listener->stats->bytes_out;
-
     c->bytes_out += n;
-    atomic_store_explicit(sum, atomic_load_explicit(sum, memory_order_relaxed) + n, memory_order_relaxed);
+    stat_add(&c->listener->stats->bytes_out, n);
 }
 
 const char *conn_sni(const struct conn *c)

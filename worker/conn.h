@@ -9,10 +9,10 @@
 #include "bytes.h"
 #include "client_hello.h"
 #include "close_reason.h"
+#include "listener.h"
 #include "shm_layout.h"
 #include "wheel.h"
 
-struct listener;
 struct worker;
 
 /*
@@ -92,7 +92,12 @@ struct conn {
     bool is_nodelay_set;   /* on the backend's socket, with the second write to it */
     bool is_hurried;       /* RELAY: one side is gone, the other gets what is left of it as long as it takes some */
     uint32_t active_tick;  /* when a byte last moved, when the step began, or when it last tried */
-    uint32_t limit_tick;   /* FLUSH: when to give up */
+    union {
+        /* Until FLUSH. Microseconds after started_us, UINT32_MAX if more: when the hello was complete; from RELAY on when the backend
+         * had it, and 0 once the backend's first byte has come. */
+        uint32_t mark_us;
+        uint32_t limit_tick; /* FLUSH: when to give up */
+    };
     struct listener *listener;
     struct wheel_node timeout;
     struct conn *next_dead;   /* see conn_io_bury() */
@@ -100,13 +105,15 @@ struct conn {
     char *labels;             /* "sni\0backend\0", own; NULL until the hello is complete */
     const char *detail;       /* static words for the log line: why a hello or header was refused; or NULL */
     uint64_t id;
-    uint64_t started_ms; /* monotonic */
+    uint64_t started_us; /* monotonic */
     uint64_t bytes_in;   /* from the client */
     uint64_t bytes_out;  /* to the client */
     struct ip_endpoint client;
+    uint32_t series;        /* of its route (shm_route.series); 0: it has none (yet), or that is not counted */
     struct conn_side front; /* the client's socket */
     struct conn_side back;  /* the backend's socket */
 };
+_Static_assert(sizeof(struct conn) == 176, "an idle connection is small");
 #define CONN_MAGIC      0x434f4e31u
 #define CONN_MAGIC_DEAD 0x44454144u /* closed, but an event may still point at it */
 
@@ -157,7 +164,11 @@ enum conn_next conn_step_relay(struct conn *c);
 enum conn_next conn_step_flush(struct conn *c);
 enum conn_next conn_step_linger(struct conn *c);
 
-struct worker *conn_worker(const struct conn *c);
+/** Inline, as it is asked for some thirty times in the life of a connection. */
+static inline struct worker *conn_worker(const struct conn *c)
+{
+    return c->listener->worker;
+}
 
 /** Is the client let in by firewall and rate limit? If not, why (and nothing was counted). */
 bool conn_may_enter(const struct conn *c, enum close_reason *reason_out);
@@ -209,14 +220,24 @@ uint32_t conn_connect_deadline(const struct conn *c);
 /** A backlog with a copy of bytes that were not sent; NULL: no memory. free() it. */
 struct backlog *conn_backlog_new(struct bytes unsent);
 
+/** Microseconds since it was accepted. */
+uint64_t conn_age_us(const struct conn *c);
+
+/** That age, to be kept in mark_us. */
+uint32_t conn_mark_of(uint64_t age_us);
+
 /** Count bytes that came from or went to the client, here and in the listener's statistics. */
 void conn_count_in(struct conn *c, size_t n);
 void conn_count_out(struct conn *c, size_t n);
+
+/** Count a connection of its route: when that was found, and when it ends. */
+void conn_count_routed(const struct conn *c);
+void conn_count_route_end(const struct conn *c, enum close_reason reason);
 
 const char *conn_sni(const struct conn *c);     /* "" when there is none (yet) */
 const char *conn_backend(const struct conn *c); /* canonical text of the backend; "" when there is none (yet) */
 
 /** Write the access line. */
-void conn_log(const struct conn *c, enum close_reason reason);
+void conn_log(const struct conn *c, enum close_reason reason, uint64_t age_us);
 
 #endif

@@ -11,6 +11,7 @@
 #include "conn.h"
 #include "listener.h"
 #include "proxy_protocol.h"
+#include "stats.h"
 #include "worker.h"
 
 struct target {
@@ -264,6 +265,10 @@ static enum conn_next begin_attempt(struct conn *c)
 
 static enum conn_next start_relay(struct conn *c)
 {
+    uint64_t age_us = conn_age_us(c);
+
+    histogram_observe(&c->listener->stats->connect, &histogram_latency, age_us - c->mark_us);
+    c->mark_us = conn_mark_of(age_us > 0 ? age_us : 1);
     conn_setup_free(c);
     return conn_enter(c, CONN_STEP_RELAY);
 }

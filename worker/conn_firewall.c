@@ -5,16 +5,16 @@
 #include "firewall.h"
 #include "geoip_reader.h"
 #include "rate_limit.h"
+#include "stats.h"
 #include "worker.h"
 
 static bool find_country(void *context, const struct ip_addr *addr, char iso_code_out[2])
 {
     struct worker *w = context;
-    _Atomic uint64_t *unknown = &w->mine->country_unknown;
 
     if (geoip_reader_country(w->geoip, addr, iso_code_out))
         return true;
-    atomic_store_explicit(unknown, atomic_load_explicit(unknown, memory_order_relaxed) + 1, memory_order_relaxed);
+    stat_add(&w->mine->country_unknown, 1);
     return false;
 }
 

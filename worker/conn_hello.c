@@ -9,6 +9,7 @@
 #include "listener.h"
 #include "proxy_protocol.h"
 #include "route_table.h"
+#include "stats.h"
 #include "worker.h"
 
 #define FIRST_READ_BYTES 16384  /* a hello and what a client sends right behind it */
@@ -67,6 +68,9 @@ static enum conn_next take_proxy_header(struct conn *c, const struct proxy_heade
         s->destination = header->destination;
     }
     s->is_local = header->is_local;
+    stat_add(&conn_worker(c)
+                  ->mine->proxy_headers[header->has_addresses ? SHM_PROXY_HEADER_ADDRESS : SHM_PROXY_HEADER_NO_ADDRESS],
+             1);
     s->needs_more = false;
     conn_setup_consume(s, header->len);
     if (conn_enter_hello(c) == CONN_DONE)
@@ -139,18 +143,23 @@ static enum conn_next find_route(struct conn *c, const struct client_hello *hell
     struct route_match match;
     struct bytes backend_text = {0};
 
+    stat_add(&conn_worker(c)->mine->hellos[name.len > 0 ? SHM_HELLO_NAME : SHM_HELLO_NO_NAME], 1);
     const struct shm_root *root = table_pin(view);
     bool found = route_match_name(view->tables, root, c->listener->id, name, &match);
     if (found) {
         backend_text = shm_backend_text(match.backend);
+        c->series = match.route->series;
         plan_connect(c, &match);
     }
     c->labels = make_labels(name, backend_text);
     table_release(view);
     if (c->labels == NULL)
         return conn_end(c, CLOSE_NO_MEMORY);
-    if (found)
+    if (found) {
+        c->mark_us = conn_mark_of(conn_age_us(c));
+        conn_count_routed(c);
         return conn_enter(c, CONN_STEP_CONNECT);
+    }
     return c->listener->no_route_mode == NO_ROUTE_ALERT ? send_alert(c) : conn_end(c, CLOSE_NO_ROUTE);
 }
 

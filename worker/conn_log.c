@@ -2,13 +2,12 @@
 
 #include <string.h>
 
-#include "clock.h"
 #include "conn.h"
 #include "listener.h"
 #include "log_event.h"
 #include "worker.h"
 
-void conn_log(const struct conn *c, enum close_reason reason)
+void conn_log(const struct conn *c, enum close_reason reason, uint64_t age_us)
 {
     const struct worker *w = conn_worker(c);
     struct log_event e;
@@ -23,7 +22,7 @@ void conn_log(const struct conn *c, enum close_reason reason)
     log_event_cstr(&e, LOG_KEY_BACKEND, conn_backend(c));
     log_event_u64(&e, LOG_KEY_BYTES_IN, c->bytes_in);
     log_event_u64(&e, LOG_KEY_BYTES_OUT, c->bytes_out);
-    log_event_u64(&e, LOG_KEY_DURATION_MS, clock_monotonic_ms() - c->started_ms);
+    log_event_u64(&e, LOG_KEY_DURATION_MS, age_us / 1000);
     log_event_u64(&e, LOG_KEY_WORKER, w->slot);
     log_event_cstr(&e, LOG_KEY_REASON, close_reason_word(reason));
     if (c->detail != NULL)

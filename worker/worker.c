@@ -77,6 +77,7 @@ void worker_start(struct worker *w)
         return;
     w->state = WORKER_RUNNING;
     watch_listeners(w, true);
+    atomic_store_explicit(&w->mine->conn_cap, w->conn_cap, memory_order_relaxed);
     atomic_store_explicit(&w->mine->pid, (uint64_t)getpid(), memory_order_release);
     control_tell_ready();
 }

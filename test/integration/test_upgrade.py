@@ -16,6 +16,8 @@ from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.daemon import BINARY
 from lib.manager import Manager
+from lib.metrics import scrape
+from lib.ports import free_port
 from lib.stream import Stream
 from lib.upgrading import FAILED, Relays, Upgradable, hang_script, python_script
 from lib.waiting import wait_until
@@ -183,6 +185,33 @@ def test_routes_are_those_of_the_database(upgradable):
     server.daemon.write_config(text.replace("route = *", "route = nobody.example.com"))
     server.upgrade()
     assert is_served(server.daemon.port)
+
+
+def test_metrics_are_those_of_the_process_that_serves(upgradable):
+    """Also for a monitoring that keeps its connection; an upgrade that fails leaves them with the old process."""
+    port = free_port()
+    server = upgradable(metrics={"addr": f"127.0.0.1:{port}"})
+
+    def connections():
+        try:
+            return scrape(port).sum("mcproxy_connections_total")
+        except OSError:
+            return None  # between the two processes
+
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as kept:
+        kept.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert kept.recv(12) == b"HTTP/1.1 200"
+        established(server.daemon.port).close()
+        wait_until(lambda: connections() == 1, what="the connection to be counted")
+        server.upgrade()
+        wait_until(lambda: connections() == 0, what="the new process to answer")
+        while kept.recv(65536):
+            pass  # the end, and no reset
+    established(server.daemon.port).close()
+    wait_until(lambda: connections() == 1, what="the new process to count")
+    server.replace(script=python_script("say('GIVE-DATABASE'); hear(); sys.exit(1)"))
+    server.fail_to_upgrade()
+    wait_until(lambda: connections() == 1, what="the old process to answer again")
 
 
 def test_admin_socket_answers_before_and_after(upgradable, open_dir):

@@ -47,6 +47,8 @@ static void test_defaults(void **state)
     assert_int_equal(c->grpc_addr_count, 0);
     assert_null(c->grpc_tls_cert);
     assert_false(c->has_metrics);
+    assert_false(c->metrics_routes);
+    assert_int_equal(c->metrics_max_series, 50000);
     assert_null(c->geoip_db);
     assert_int_equal(c->rate_limit, 0);
     assert_int_equal(c->rate_window_ms, 60000);
@@ -64,7 +66,7 @@ static const char full_text[] =
     "7d\n"
     "[grpc]\naddr = unix:/run/a.sock\naddr = 127.0.0.1:9090\ntls_cert = certs/c.pem\ntls_key = ./k.pem\nclient_ca = "
     "/ca\n"
-    "[metrics]\naddr = [::1]:9100\n"
+    "[metrics]\naddr = [::1]:9100\nroutes = true\nmax_series = 100\n"
     "[firewall]\ngeoip_db = geo.mmdb\nblocked_ips = 192.0.2.7 ,2001:DB8::7\nblocked_ips=192.0.2.8\n"
     "blocked_cidrs = 198.51.100.0/24\nblocked_countries = KP,IR\nrate_limit = 1000000\nrate_window = 1d\n"
     "[listener https]\naddr = :443\nproxy_protocol = required\nproxy_trusted = 10.0.0.0/8, 192.0.2.1\n"
@@ -131,6 +133,8 @@ static void test_every_key(void **state)
     assert_true(c->has_metrics);
     assert_string_equal(c->metrics_addr_text, "[::1]:9100");
     assert_int_equal(c->metrics_addr.port, 9100);
+    assert_true(c->metrics_routes);
+    assert_int_equal(c->metrics_max_series, 100);
     assert_string_equal(c->geoip_db, "/etc/mc/geo.mmdb");
     assert_int_equal(c->blocked_ips.count, 3);
     assert_string_equal(c->blocked_ips.items[0], "192.0.2.7");
