@@ -23,10 +23,9 @@ static const struct utf8_row *find_row(uint8_t first)
     return 0;
 }
 
-/** The length of the character at the front of text; 0: there is none. */
-static size_t char_len(struct bytes text)
+size_t utf8_char_len(struct bytes text)
 {
-    const struct utf8_row *row = find_row(text.ptr[0]);
+    const struct utf8_row *row = text.len > 0 ? find_row(text.ptr[0]) : 0;
 
     if (row == 0 || text.len < row->len)
         return 0;
@@ -42,7 +41,7 @@ static size_t char_len(struct bytes text)
 bool utf8_is_printable(struct bytes text)
 {
     for (size_t at = 0; at < text.len;) {
-        size_t len = char_len(bytes_of(text.ptr + at, text.len - at));
+        size_t len = utf8_char_len(bytes_of(text.ptr + at, text.len - at));
         if (len == 0)
             return false;
         at += len;
@@ -55,7 +54,7 @@ size_t utf8_valid_prefix(struct bytes text)
     size_t at = 0;
 
     while (at < text.len) {
-        size_t len = text.ptr[at] < 0x80 ? 1 : char_len(bytes_of(text.ptr + at, text.len - at));
+        size_t len = text.ptr[at] < 0x80 ? 1 : utf8_char_len(bytes_of(text.ptr + at, text.len - at));
         if (len == 0)
             break;
         at += len;

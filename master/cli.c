@@ -11,7 +11,9 @@
 
 #define OPTIONS_MAX 16
 #define OPTION_HELP OPTIONS_MAX /* what getopt_long() gives for --help; options themselves give their index */
-#define HELP_COLUMN 24
+#define HELP_COLUMN 27
+#define VERB_COLUMN 34
+#define WORDS_MAX   64 /* arguments of any command; more than any takes */
 
 void cli_error(const struct cli_command *command, const char *format, ...)
 {
@@ -39,19 +41,31 @@ int cli_usage_error(const struct cli_command *command, const char *format, ...)
 
 /* ---- help ---- */
 
-static void print_option(char letter, const char *name, const char *argument, const char *help)
+static void print_option(const struct cli_option *option)
 {
     char data[80];
     struct strbuf left = STRBUF_OF(data);
 
-    if (letter != '\0')
-        strbuf_addf(&left, "  -%c, ", letter);
+    if (option->letter != '\0')
+        strbuf_addf(&left, "  -%c, ", option->letter);
     else
         strbuf_add(&left, "      ");
-    strbuf_addf(&left, "--%s", name);
-    if (argument != NULL)
-        strbuf_addf(&left, " %s", argument);
-    printf("%-*s  %s\n", HELP_COLUMN, data, help);
+    strbuf_addf(&left, "--%s", option->name);
+    if (option->argument != NULL)
+        strbuf_addf(&left, " %s", option->argument);
+    printf("%-*s  ", HELP_COLUMN, data);
+    if (option->verbs != NULL)
+        printf("%s: ", option->verbs);
+    printf("%s\n", option->help);
+}
+
+static void print_verb(const struct cli_verb *verb, bool is_first)
+{
+    char data[80];
+    struct strbuf left = STRBUF_OF(data);
+
+    strbuf_addf(&left, "  %s %s", verb->name, verb->arguments);
+    printf("%s%-*s  %s\n", is_first ? "Actions:\n" : "", VERB_COLUMN, data, verb->help);
 }
 
 static void print_help(const struct cli_command *command, const struct cli_option *options)
@@ -61,10 +75,13 @@ static void print_help(const struct cli_command *command, const struct cli_optio
         if (o->is_required)
             printf(" --%s %s", o->name, o->argument);
     }
-    printf("%s [options]\n\n%s\n\nOptions:\n", command->arguments, command->summary);
+    printf("%s [options]\n\n%s\n\n", command->arguments, command->summary);
+    for (const struct cli_verb *v = command->verbs; v != NULL && v->name != NULL; v++)
+        print_verb(v, v == command->verbs);
+    printf("%sOptions:\n", command->verbs != NULL ? "\n" : "");
     for (const struct cli_option *o = options; o->name != NULL; o++)
-        print_option(o->letter, o->name, o->argument, o->help);
-    print_option('h', "help", NULL, "show this");
+        print_option(o);
+    print_option(&(const struct cli_option){.name = "help", .letter = 'h', .help = "show this"});
     if (command->details != NULL)
         printf("\n%s", command->details);
 }
@@ -165,4 +182,81 @@ bool cli_parse(const struct cli_command *command, const struct cli_option *optio
     if (argument_count_out != NULL)
         *argument_count_out = argc - optind;
     return true;
+}
+
+/* ---- verbs ---- */
+
+static bool is_word_of(const char *words, const char *word)
+{
+    size_t len = strlen(word);
+
+    for (const char *at = strstr(words, word); at != NULL; at = strstr(at + 1, word)) {
+        if ((at == words || at[-1] == ' ') && (at[len] == '\0' || at[len] == ','))
+            return true;
+    }
+    return false;
+}
+
+static bool is_given(const struct cli_option *option)
+{
+    return option->argument != NULL ? *option->value_out != NULL : *option->flag_out;
+}
+
+static int list_verbs(const struct cli_command *command, const char *problem)
+{
+    char data[256];
+    struct strbuf names = STRBUF_OF(data);
+
+    for (const struct cli_verb *v = command->verbs; v->name != NULL; v++) {
+        strbuf_add(&names, v == command->verbs ? "" : v[1].name == NULL ? " or " : ", ");
+        strbuf_add(&names, v->name);
+    }
+    return cli_usage_error(command, "%s: expected %s", problem, data);
+}
+
+static const struct cli_verb *find_verb(const struct cli_command *command, const char *name, int *status_out)
+{
+    char data[128];
+    struct strbuf problem = STRBUF_OF(data);
+
+    for (const struct cli_verb *v = command->verbs; name != NULL && v->name != NULL; v++) {
+        if (strcmp(v->name, name) == 0)
+            return v;
+    }
+    if (name != NULL)
+        strbuf_addf(&problem, "there is no action %s", name);
+    else
+        strbuf_add(&problem, "an action is missing");
+    *status_out = list_verbs(command, data);
+    return NULL;
+}
+
+static int check_verb(const struct cli_command *command, const struct cli_verb *verb, const struct cli_option *options,
+                      char **arguments, int count)
+{
+    if (count < verb->min_arguments)
+        return cli_usage_error(command, "an argument is missing: expected %s %s", verb->name, verb->arguments);
+    if (count > verb->max_arguments)
+        return cli_usage_error(command, "unexpected argument %s", arguments[verb->max_arguments]);
+    for (const struct cli_option *o = options; o->name != NULL; o++) {
+        if (o->verbs != NULL && is_given(o) && !is_word_of(o->verbs, verb->name))
+            return cli_usage_error(command, "%s does not take --%s", verb->name, o->name);
+    }
+    return CLI_DONE;
+}
+
+const struct cli_verb *cli_parse_verb(const struct cli_command *command, const struct cli_option *options, int argc,
+                                      char **argv, char ***arguments_out, int *argument_count_out, int *status_out)
+{
+    char **words;
+    int count;
+    const struct cli_verb *verb;
+
+    if (!cli_parse(command, options, argc, argv, WORDS_MAX, &words, &count, status_out) ||
+        (verb = find_verb(command, count > 0 ? words[0] : NULL, status_out)) == NULL)
+        return NULL;
+    *arguments_out = words + 1;
+    *argument_count_out = count - 1;
+    *status_out = check_verb(command, verb, options, words + 1, count - 1);
+    return *status_out == CLI_DONE ? verb : NULL;
 }

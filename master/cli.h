@@ -15,6 +15,7 @@ enum cli_exit {
 };
 
 /** An option of a subcommand. */
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): its order is that of the tables, and there are a dozen of them */
 struct cli_option {
     const char *name;     /* without "--"; NULL ends a table */
     char letter;          /* '\0': none */
@@ -23,13 +24,25 @@ struct cli_option {
     const char **value_out; /* with argument; the last one given wins; borrowed from argv */
     bool *flag_out;         /* without argument */
     bool is_required;
+    const char *verbs; /* of a command with verbs: those that take it, "import, export"; NULL: all */
+};
+
+/** What a command with several actions can do: "mc-proxy routes add ...". */
+struct cli_verb {
+    const char *name;      /* NULL ends a table */
+    const char *arguments; /* for the help: "ADDR NAME"; "" for none */
+    int min_arguments, max_arguments;
+    const char *help;
+    /** arguments[0 .. count) are the words behind the verb; returns the exit status. */
+    int (*run)(void *context, char **arguments, int count);
 };
 
 struct cli_command {
     const char *name;
-    const char *arguments; /* for the usage line: "list|add|remove ..."; "" for none */
-    const char *summary;   /* one line, for the list of commands */
-    const char *details;   /* for --help, behind the options; NULL: nothing more to say */
+    const char *arguments;        /* for the usage line: "list|add|remove ..."; "" for none */
+    const char *summary;          /* one line, for the list of commands */
+    const char *details;          /* for --help, behind the options; NULL: nothing more to say */
+    const struct cli_verb *verbs; /* NULL: it has none */
     /** argv[0] is the command's name; returns the exit status. */
     int (*run)(const struct cli_command *command, int argc, char **argv);
     bool is_hidden; /* not in the list of commands */
@@ -46,6 +59,17 @@ struct cli_command {
  */
 bool cli_parse(const struct cli_command *command, const struct cli_option *options, int argc, char **argv,
                int max_arguments, char ***arguments_out, int *argument_count_out, int *status_out) MUST_CHECK;
+
+/**
+ * cli_parse() for a command with verbs: the first argument is the verb, its arguments are counted, and options that are not for it are
+ * refused.
+ *
+ * @param arguments_out  those behind the verb
+ * @return the verb; NULL: do not go on, *status_out says how it ended
+ */
+const struct cli_verb *cli_parse_verb(const struct cli_command *command, const struct cli_option *options, int argc,
+                                      char **argv, char ***arguments_out, int *argument_count_out,
+                                      int *status_out) MUST_CHECK;
 
 /** "mc-proxy check: <text>" on standard error, one line. */
 void cli_error(const struct cli_command *command, const char *format, ...) PRINTF_LIKE(2, 3);

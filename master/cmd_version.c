@@ -3,11 +3,13 @@
 #include "cmd_version.h"
 
 #include <ev.h>
+#include <protobuf-c/protobuf-c.h>
 #include <stdio.h>
 
 #include "admin_tls_check.h"
 #include "dns_client.h"
 #include "geoip.h"
+#include "grpc_client.h"
 #include "store.h"
 #include "version.h"
 
@@ -22,6 +24,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
     printf("libev %d.%d\n", ev_version_major(), ev_version_minor());
     printf("libmaxminddb %s\n", geoip_version_text());
     printf("SQLite %s\n", store_version_text());
+    printf("nghttp2 %s\n", grpc_client_version_text());
+    printf("protobuf-c %s\n", protobuf_c_version());
     printf("OpenSSL %s\n", admin_tls_version_text());
     printf("%s\n", dns_client_version_text());
     printf("libseccomp %s\n", version_of_seccomp());

@@ -11,7 +11,7 @@ echo "== clang-format"
 git ls-files '*.c' '*.h' | xargs clang-format --dry-run --Werror
 
 echo "== shellcheck"
-git ls-files '*.sh' .ci/run | xargs shellcheck
+git ls-files '*.sh' '*.bash' .ci/run | xargs shellcheck
 
 echo "== every header compiles alone"
 git ls-files 'common/*.h' 'master/*.h' 'worker/*.h' | while read -r header; do
