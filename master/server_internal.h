@@ -158,6 +158,12 @@ void server_notify_reloaded(struct server *s, const char *problem);
 /** Told anew at every tick. */
 void server_notify_stopping(struct server *s);
 
+/**
+ * As many descriptors as the system allows: workers inherit the limit and derive from it how many connections they can hold. WARN if
+ * those are few.
+ */
+void server_raise_descriptor_limit(const struct server *s);
+
 /** One ERROR line with the reason. */
 void server_log_failure(const char *message, const char *error);
 

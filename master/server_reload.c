@@ -240,6 +240,8 @@ static void switch_over(struct reload *r)
     server_admin_switch(s, &r->endpoints);
     server_apply_log_settings(s);
     server_log_loaded(s, &r->loaded);
+    state_log_differences(s->state, s->config);
+    state_retry_names(s->state);
     server_warn_of_unserved(s->config);
 }
 
