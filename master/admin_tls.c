@@ -67,6 +67,9 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
     (void)arg;
     if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &extension, &len) == 1)
         return SSL_CLIENT_HELLO_SUCCESS;
+    struct admin_tls *t = SSL_get_app_data(ssl);
+    CHECK_MAGIC(t, ADMIN_TLS_MAGIC);
+    t->reason = "the client offers no application protocol (ALPN), it has to offer h2";
     *alert = SSL_AD_NO_APPLICATION_PROTOCOL;
     return SSL_CLIENT_HELLO_ERROR;
 }
@@ -148,6 +151,7 @@ struct admin_tls *admin_tls_new(struct admin_tls_context *context)
         ERR_clear_error();
         return NULL;
     }
+    SSL_set_app_data(t->ssl, t);
     SSL_set_bio(t->ssl, t->in, t->out);
     SSL_set_accept_state(t->ssl);
     return t;
@@ -175,7 +179,8 @@ static int fail(struct admin_tls *t)
 
     if (verify != X509_V_OK)
         text = X509_verify_cert_error_string(verify);
-    t->reason = text != NULL ? text : "unknown error";
+    if (t->reason == NULL)
+        t->reason = text != NULL ? text : "unknown error";
     ERR_clear_error();
     return ERR_PROTOCOL;
 }

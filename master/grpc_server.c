@@ -190,7 +190,8 @@ static void pause_accepting(struct grpc_server *s, bool of_remotes_only)
     }
     if (ev_is_active(&s->accept_pause))
         return;
-    ev_timer_set(&s->accept_pause, ACCEPT_PAUSE_S, 0.); /* one that has run out would start with what was left: nothing */
+    /* Set anew each time: one that has run out would start with what was left, which is nothing. */
+    ev_timer_set(&s->accept_pause, ACCEPT_PAUSE_S, 0.);
     ev_timer_start(s->loop, &s->accept_pause);
 }
 

@@ -290,6 +290,16 @@ static inline struct bytes peer_frame(const void *message, size_t len)
     return bytes_of(out, GRPC_PREFIX_BYTES + len);
 }
 
+static inline void peer_free_frame(struct bytes frame)
+{
+    union {
+        const uint8_t *borrowed;
+        uint8_t *own;
+    } memory = {frame.ptr};
+
+    free(memory.own);
+}
+
 /* One unary call from beginning to end. */
 static inline struct peer_reply *peer_call(struct peer *p, const char *path, const void *message, size_t len,
                                            const char *const *extra)
@@ -298,11 +308,7 @@ static inline struct peer_reply *peer_call(struct peer *p, const char *path, con
     int32_t id = peer_request(p, path, body, false, extra);
 
     peer_pump(p);
-    union {
-        const uint8_t *borrowed;
-        uint8_t *own;
-    } memory = {body.ptr};
-    free(memory.own);
+    peer_free_frame(body);
     return peer_reply(p, id);
 }
 

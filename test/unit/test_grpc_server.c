@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -196,6 +197,34 @@ static void as_many_as_there_are_places_get_in(void **state)
         close(fds[i]);
     turn(5);
     assert_int_equal(counts().open_connections, 0);
+}
+
+/* Without a descriptor the queue stays readable: wait a little, then take what is there. */
+static void who_comes_when_there_is_no_descriptor_waits(void **state)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    struct rlimit before, none;
+
+    (void)state;
+    snprintf(addr.sun_path, sizeof addr.sun_path, "%s", first_path);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){.rlim_cur = 3, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof addr), 0);
+    turn(20);
+    uint64_t began = clock_monotonic_ms();
+    for (int i = 0; i < 8; i++)
+        ev_run(loop, EVRUN_ONCE); /* each second one sleeps until a pause is over */
+    assert_true(clock_monotonic_ms() - began > 200);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(counts().connections, 0);
+    for (int i = 0; i < 100 && counts().connections == 0; i++)
+        turn(20);
+    assert_int_equal(counts().connections, 1);
+    say(fd, HELLO, sizeof HELLO - 1);
+    assert_false(is_closed(fd));
+    close(fd);
 }
 
 static void who_says_nothing_is_shown_the_door(void **state)
@@ -425,6 +454,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(as_many_as_there_are_places_get_in),
+        TEST(who_comes_when_there_is_no_descriptor_waits),
         TEST(who_says_nothing_is_shown_the_door),
         TEST(a_header_block_must_end),
         TEST(garbage_ends_it),

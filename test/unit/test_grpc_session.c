@@ -117,8 +117,8 @@ static void messages_of_a_client_stream_are_handed_on_as_they_come(void **state)
     assert_int_equal(peer.echo.ends, 1);
     expect_status(peer_reply(&peer, id), "0", "");
     assert_memory_equal(peer_reply(&peer, id)->body, "\0\0\0\0\3one\0\0\0\0\5three", 18);
-    free((void *)(uintptr_t)first.ptr);
-    free((void *)(uintptr_t)rest.ptr);
+    peer_free_frame(first);
+    peer_free_frame(rest);
 }
 
 static void a_client_stream_may_be_empty(void **state)
@@ -298,7 +298,7 @@ static void requests_share_a_budget(void **state)
     assert_string_equal(peer_reply(&peer, ids[0])->grpc_status, "0");
     assert_int_equal(peer.shared.requests.used, 3 << 20);
     free(message);
-    free((void *)(uintptr_t)body.ptr);
+    peer_free_frame(body);
 }
 
 static void a_client_stream_is_limited_in_all(void **state)
@@ -320,7 +320,7 @@ static void a_client_stream_is_limited_in_all(void **state)
     peer_pump(&peer);
     expect_status(peer_reply(&peer, id), "8", "the call's messages have more than 67108864 bytes");
     free(message);
-    free((void *)(uintptr_t)body.ptr);
+    peer_free_frame(body);
 }
 
 /* ---- answers ---- */
