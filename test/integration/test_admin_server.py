@@ -226,7 +226,7 @@ def test_workers_hold_no_descriptor_of_the_admin_api(managed):
     wait_until(lambda: len(api.GetStatus().workers) == 2, what="the workers")
     victim = daemon.workers()[0]
     os.kill(victim, signal.SIGKILL)  # its successor is started while a client is connected
-    wait_until(lambda: victim not in daemon.workers() and len(daemon.workers()) == 2, what="the successor")
+    wait_until(lambda: [w.state for w in api.GetStatus().workers if w.pid != victim] == ["running"] * 2, what="the successor")
     streams = {f"socket:[{line.split()[6]}]" for line in _lines("/proc/net/unix") if line.split()[4] == "0001"}
     masters = streams.intersection(procfs.open_files(daemon.pid))
     assert len(masters) >= 2, "the listening socket and a client's"
