@@ -17,10 +17,10 @@ struct client_link;
 
 /** Where a server is and what is expected of it. All texts are borrowed. */
 struct client_endpoint {
-    const char *text; /* for messages: "unix:/run/mc-proxy/admin.sock", "127.0.0.1:9090" */
-    const char *path; /* of the Unix socket; NULL: TCP */
-    const char *host; /* TCP: a name or an address without brackets */
-    const char *port; /* TCP: decimal */
+    const char *text;                    /* for messages: "unix:/run/mc-proxy/admin.sock", "127.0.0.1:9090" */
+    const char *path;                    /* of the Unix socket; NULL: TCP */
+    const char *host;                    /* TCP: a name or an address without brackets */
+    const char *port;                    /* TCP: decimal */
     struct admin_tls_client_options tls; /* TCP; its host is set by client_link_open() */
 };
 

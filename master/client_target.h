@@ -43,7 +43,7 @@ struct client_target {
 struct client_targets {
     struct config *config; /* what the endpoints borrow from; NULL with --addr */
     const char *config_path;
-    unsigned count; /* 0: the configuration has no admin API */
+    unsigned count;                                   /* 0: the configuration has no admin API */
     struct client_target list[CONFIG_GRPC_ADDRS_MAX]; /* Unix sockets first */
 };
 

@@ -21,8 +21,8 @@ struct text_column {
  * made printable (see client_text_add_printable()). Memory running out is remembered and told by text_table_print().
  */
 struct text_table {
-    const struct text_column *columns; /* borrowed */
-    unsigned column_count;             /* 1..TEXT_TABLE_COLUMNS_MAX */
+    const struct text_column *columns;       /* borrowed */
+    unsigned column_count;                   /* 1..TEXT_TABLE_COLUMNS_MAX */
     unsigned widths[TEXT_TABLE_COLUMNS_MAX]; /* in characters */
     unsigned at;                             /* the column of the next cell */
     struct grow_buf cells;                   /* each ended by a NUL, row by row */
