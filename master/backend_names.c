@@ -31,6 +31,9 @@ struct backend_names {
     struct entry *entries;
     unsigned count;
     unsigned capacity;
+    uint32_t
+        *places; /* by id: index in entries + 1, 0: none; a list of changes may drop a hundred thousand names at once */
+    uint32_t place_count;
 };
 
 static void log_lost(const char *host)
@@ -93,6 +96,23 @@ static bool grow(struct backend_names *names)
     return true;
 }
 
+static bool make_place(struct backend_names *names, uint32_t id)
+{
+    uint32_t count = names->place_count > 0 ? names->place_count : 64;
+
+    while (count <= id)
+        count *= 2;
+    if (count == names->place_count)
+        return true;
+    uint32_t *places = realloc(names->places, count * sizeof *places);
+    if (places == NULL)
+        return false;
+    memset(places + names->place_count, 0, (count - names->place_count) * sizeof *places);
+    names->places = places;
+    names->place_count = count;
+    return true;
+}
+
 static void on_name_added(void *context, uint32_t id, struct bytes text)
 {
     struct backend_names *names = context;
@@ -104,12 +124,13 @@ static void on_name_added(void *context, uint32_t id, struct bytes text)
     CHECK(backend_addr_parse(text, &addr, &why) == 0 &&
           addr.kind == BACKEND_NAME); /* canonical text of a set's member */
     char *host = strdup(addr.host);
-    if (host == NULL || (names->count == names->capacity && !grow(names))) {
+    if (host == NULL || !make_place(names, id) || (names->count == names->capacity && !grow(names))) {
         free(host);
         log_lost(addr.host);
         return;
     }
     struct entry *entry = &names->entries[names->count++];
+    names->places[id] = names->count;
     *entry = (struct entry){.id = id, .port = addr.port, .host = host};
     entry->is_watched = resolver_watch(names->resolver, host) == 0;
     if (!entry->is_watched)
@@ -133,13 +154,14 @@ static void on_name_removed(void *context, uint32_t id)
     struct backend_names *names = context;
 
     CHECK_MAGIC(names, NAMES_MAGIC);
-    for (unsigned i = 0; i < names->count; i++) {
-        if (names->entries[i].id == id) {
-            entry_fini(names, &names->entries[i]);
-            names->entries[i] = names->entries[--names->count];
-            return;
-        }
-    }
+    if (id >= names->place_count || names->places[id] == 0)
+        return; /* memory was short when it came */
+    struct entry *entry = &names->entries[names->places[id] - 1];
+    CHECK(names->places[id] <= names->count && entry->id == id);
+    entry_fini(names, entry);
+    *entry = names->entries[--names->count];
+    names->places[entry->id] = names->places[id]; /* of the last one, which has moved; perhaps itself */
+    names->places[id] = 0;
 }
 
 int backend_names_new(struct ev_loop *loop, struct backend_set *backends, const struct resolver_options *options,
@@ -177,6 +199,7 @@ void backend_names_free(struct backend_names **names)
         entry_fini(n, &n->entries[i]);
     resolver_free(&n->resolver);
     free(n->entries);
+    free(n->places);
     n->magic = 0;
     free(n);
     *names = NULL;

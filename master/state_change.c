@@ -171,11 +171,9 @@ static int begin_once(struct applying *a)
 
 static int apply_one(struct applying *a, const struct state_change *change)
 {
-    struct step step;
+    struct step step = {.change = change};
     int rc;
 
-    /* Field by field: clearing all of it for each of a million changes would cost more than the changes. */
-    step.change = change;
     step.reason = STRBUF_OF(step.text);
     CHECK((size_t)change->kind < sizeof steps / sizeof steps[0]);
     if ((rc = state_request_parse(change, &step.request, a->why)) != 0 || (rc = check_target(a, &step)) != 0 ||

@@ -84,9 +84,11 @@ static int compare(const void *a, const void *b)
 
 static void print_times(const char *label, uint64_t *ns)
 {
+    const size_t median = SINGLES / 2, p99 = SINGLES / 100 * 99;
+
     qsort(ns, SINGLES, sizeof *ns, compare);
-    printf("%-28s median %7.1f us  p99 %8.1f us  max %8.1f us\n", label, (double)ns[SINGLES / 2] / 1e3,
-           (double)ns[SINGLES * 99 / 100] / 1e3, (double)ns[SINGLES - 1] / 1e3);
+    printf("%-28s median %7.1f us  p99 %8.1f us  max %8.1f us\n", label, (double)ns[median] / 1e3,
+           (double)ns[p99] / 1e3, (double)ns[SINGLES - 1] / 1e3);
 }
 
 static void singles(const char *label, enum state_change_kind kind, uint32_t first, uint32_t range)
