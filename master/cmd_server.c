@@ -25,8 +25,8 @@ const struct cli_command cmd_server = {
     .arguments = "",
     .summary = "Run the proxy in the foreground, with logs on standard error",
     .details =
-        "SIGHUP reads the configuration again; SIGTERM and SIGINT let connections finish and stop, a second one\n"
-        "stops at once.\n\n"
+        "SIGHUP reads the configuration again; SIGUSR2 executes the program file anew, which takes over without\n"
+        "losing a connection; SIGTERM and SIGINT let connections finish and stop, a second one stops at once.\n\n"
         "Exit status: 0 stopped by a signal, 1 failed, 78 the configuration is wrong.\n",
     .run = run,
 };

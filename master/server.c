@@ -38,6 +38,7 @@
 
 static int fail(const char *reason)
 {
+    server_note_failure("", reason);
     fprintf(stderr, "mc-proxy server: %s\n", reason);
     return CLI_FAILED;
 }
@@ -53,6 +54,8 @@ static int load_config(struct server *s)
         fprintf(stderr, "warning: %s\n", errors.warnings[i]);
     for (unsigned i = 0; i < errors.count; i++)
         fprintf(stderr, "%s\n", errors.lines[i]);
+    if (errors.count > 0)
+        server_note_failure("the configuration is wrong", errors.lines[0]);
     config_errors_fini(&errors);
     if (rc == ERR_NO_MEMORY)
         return fail(err_text(rc));
@@ -82,6 +85,7 @@ void server_log_failure(const char *message, const char *error)
 {
     struct log_event e;
 
+    server_note_failure(message, error);
     log_event_begin(&e, LOG_ERROR, message);
     log_event_cstr(&e, LOG_KEY_ERROR, error);
     log_event_end(&e);
@@ -191,8 +195,7 @@ static void on_all_ready(void *context)
     log_event_u64(&e, LOG_KEY_LISTENERS, s->config->listener_count);
     log_event_end(&e);
     server_admin_ready(s);
-    server_notify_ready(s);
-    server_drop_surplus_slots(s);
+    server_workers_ready(s);
 }
 
 static void on_all_gone(void *context)
@@ -306,6 +309,7 @@ static void on_housekeeping(EV_P_ ev_timer *timer, int revents)
     CHECK_MAGIC(s, SERVER_MAGIC);
     start_workers_when_settled(s);
     state_housekeeping(s->state, clock_monotonic_ms());
+    server_upgrade_turn(s);
 }
 
 static void start_watchers(struct server *s)
@@ -332,13 +336,15 @@ static void log_start(const struct server *s)
 /** Bring everything up. */
 static int start(struct server *s)
 {
+    char text[128];
+    struct strbuf why = STRBUF_OF(text);
     int status;
 
+    if (server_inherit(s, &why) != 0)
+        return fail(text);
     if ((status = load_config(s)) != CLI_DONE || (status = start_log(s)) != CLI_DONE)
         return status;
     log_start(s);
-    if ((status = server_inherit(s)) != CLI_DONE)
-        return status;
     server_warn_of_unserved(s->config);
     server_raise_descriptor_limit(s);
     s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
@@ -346,14 +352,16 @@ static int start(struct server *s)
         return fail_logged("cannot make the event loop", strerror(errno));
     server_watch_signals(s); /* answered when the loop runs; until then none ends us halfway */
     server_hold_signals(false);
-    server_notify_start(s);
+    if (!s->predecessor.is_successor) /* which is not the process that the service manager listens to yet */
+        server_notify_start(s);
     /* The database is seeded last: a start that fails, for a port in use, leaves the file's routes to be seeded by the next. */
-    if ((status = open_binary(s)) != CLI_DONE || (status = open_state(s)) != CLI_DONE ||
-        (status = make_supervisor(s)) != CLI_DONE || (status = load_geoip(s)) != CLI_DONE ||
-        (status = server_add_listeners(s)) != CLI_DONE || (status = open_admin(s)) != CLI_DONE ||
-        (status = load_state(s)) != CLI_DONE)
+    if ((status = open_binary(s)) != CLI_DONE || (status = server_ask_for_database(s)) != CLI_DONE ||
+        (status = open_state(s)) != CLI_DONE || (status = make_supervisor(s)) != CLI_DONE ||
+        (status = load_geoip(s)) != CLI_DONE || (status = server_add_listeners(s)) != CLI_DONE ||
+        (status = open_admin(s)) != CLI_DONE || (status = load_state(s)) != CLI_DONE)
         return status;
-    server_admin_serve(s);
+    if (!s->predecessor.is_successor)
+        server_admin_serve(s);
     s->settle_deadline_ms = clock_monotonic_ms() + RESOLVE_WAIT_MS;
     start_watchers(s);
     return CLI_DONE;
@@ -362,6 +370,7 @@ static int start(struct server *s)
 /** Take everything down, as far as it came up. */
 static void fini(struct server *s)
 {
+    server_upgrade_fini(s);
     inherited_sockets_fini(&s->inherited);
     fd_store_fini(&s->fd_store);
     server_admin_close(s);
@@ -388,11 +397,15 @@ static void fini(struct server *s)
 
 int server_run(const char *config_path)
 {
-    struct server server = {
-        .magic = SERVER_MAGIC, .config_path = config_path, .binary_fd = -1, .inherited = {.upgrade_fd = -1}};
+    struct server server = {.magic = SERVER_MAGIC,
+                            .config_path = config_path,
+                            .binary_fd = -1,
+                            .inherited = {.upgrade_fd = -1},
+                            .predecessor = {.fd = -1}};
     struct server *s = &server;
 
     server_hold_signals(true);
+    server_upgrade_init(s);
     int status = start(s);
 
     if (status == CLI_DONE) {
@@ -401,6 +414,7 @@ int server_run(const char *config_path)
         (void)log_drain_run(s->log_drain);
         log_text(LOG_INFO, "server stopped");
     }
+    server_successor_fini(s, status);
     fini(s);
     return status;
 }

@@ -59,7 +59,19 @@ void server_admin_ready(struct server *s)
 
 void server_admin_draining(struct server *s)
 {
-    admin_set_phase(s->admin.admin, ADMIN_DRAINING);
+    if (s->admin.admin != NULL) /* a successor may have it already */
+        admin_set_phase(s->admin.admin, ADMIN_DRAINING);
+}
+
+void server_admin_say_goodbye(struct server *s)
+{
+    admin_end_streams(s->admin.admin);
+    grpc_server_say_goodbye(s->admin.grpc);
+}
+
+bool server_admin_is_quiet(const struct server *s)
+{
+    return s->admin.grpc == NULL || grpc_server_counts(s->admin.grpc).open_connections == 0;
 }
 
 /* ---- the end ---- */
@@ -70,7 +82,7 @@ static void on_goodbye(EV_P_ ev_timer *timer, int revents)
 
     (void)revents;
     CHECK_MAGIC(s, SERVER_MAGIC);
-    if (grpc_server_counts(s->admin.grpc).open_connections == 0 || clock_monotonic_ms() >= s->admin.goodbye_until_ms)
+    if (server_admin_is_quiet(s) || clock_monotonic_ms() >= s->admin.goodbye_until_ms)
         ev_break(EV_A_ EVBREAK_ALL);
 }
 
@@ -81,8 +93,8 @@ void server_admin_end(struct server *s)
     if (a->goodbye_until_ms != 0)
         return;
     a->goodbye_until_ms = clock_monotonic_ms() + GOODBYE_MS;
-    admin_end_streams(a->admin);
-    grpc_server_say_goodbye(a->grpc);
+    if (a->grpc != NULL)
+        server_admin_say_goodbye(s);
     ev_timer_init(&a->goodbye, on_goodbye, 0., GOODBYE_LOOK_S);
     a->goodbye.data = s;
     ev_timer_start(s->loop, &a->goodbye);

@@ -2,8 +2,10 @@
 #define SERVER_INTERNAL_H
 
 #include <ev.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "check.h"
 #include "fd_store.h"
@@ -48,6 +50,32 @@ struct server_admin {
     uint64_t goodbye_until_ms; /* monotonic; 0: not at the end yet */
 };
 
+/** An upgrade, as the server sees it that is to be replaced. */
+struct server_upgrade {
+    char program[PATH_MAX]; /* which file we were executed from; "" : not known */
+    bool is_wanted;         /* begins when the supervisor has settled */
+    pid_t pid;              /* the successor; 0: none */
+    int fd;                 /* the link to it; -1: none */
+    ev_io io;
+    uint64_t deadline_ms; /* until then it must serve, or be gone after it has failed (monotonic, as the next two) */
+    uint64_t
+        give_at_ms; /* then the admin API is over and the database is given away; 0: was not asked for, or is done */
+    uint64_t resume_at_ms; /* the database could not be opened again: next try; 0: all is well */
+    bool has_asked;        /* for the database */
+    bool is_ready;         /* it serves */
+    bool is_killed;
+    bool is_handed_over; /* it is the main process; we serve our connections to their end */
+    char reason[512];    /* why it failed */
+};
+
+/** The server that this one replaces. */
+struct server_predecessor {
+    bool is_successor; /* there is, or was, one, and we are not the main process yet */
+    int fd;            /* the link to it; -1: none, or gone */
+    ev_io io;
+    bool is_told; /* that we serve; io is active */
+};
+
 struct server {
     uint32_t magic;
     const char *config_path;
@@ -66,7 +94,9 @@ struct server {
     unsigned stored_version;            /* of supervisor_sockets_version(), if is_stored */
     bool is_stored;
     struct server_admin admin;
-    ev_signal on_term, on_int, on_hup;
+    struct server_upgrade upgrade;
+    struct server_predecessor predecessor;
+    ev_signal on_term, on_int, on_hup, on_usr2;
     ev_timer housekeeping;
     struct reload_gate reload_gate;
     ev_timer reload_timer;       /* opens the gate */
@@ -90,16 +120,19 @@ void server_continue_reload(struct server *s);
 /** A removed listener was closed, which a reload may have waited for. */
 void server_note_listener_closed(struct server *s);
 
+/** Was a reload asked for that has not begun? Forgets it. */
+bool server_take_reload(struct server *s);
+
 /** No reload any more. */
 void server_end_reload(struct server *s);
 
 /** Connections that all workers have open now. */
 uint64_t server_open_connections(const struct server *s);
 
-/* server_sockets.c; functions of type int return an exit status */
+/* server_sockets.c */
 
-/** Take the sockets that were passed to this process. */
-int server_inherit(struct server *s) MUST_CHECK;
+/** Take the sockets that were passed to this process, and the link to a predecessor. 0, or as inherited_sockets_init(). */
+int server_inherit(struct server *s, struct strbuf *why) MUST_CHECK;
 
 /** Workers to begin with: at least those of the configuration, and one for each socket of ours that was passed. */
 unsigned server_slots_to_start(const struct server *s);
@@ -107,7 +140,7 @@ unsigned server_slots_to_start(const struct server *s);
 /** Back to the configuration's workers, when those that we began with are ready: what waits in surplus sockets is served first. */
 void server_drop_surplus_slots(struct server *s);
 
-/** The listeners of the configuration, with the sockets that were passed where they fit; the others are closed. */
+/** The listeners of the configuration, with the sockets that were passed where they fit; the others are closed. An exit status. */
 int server_add_listeners(struct server *s) MUST_CHECK;
 
 /** Give the service manager copies of the sockets that are new, and have it drop those that are not wanted any more. */
@@ -137,10 +170,14 @@ void server_admin_switch(struct server *s, struct grpc_endpoints **prepared);
 void server_admin_ready(struct server *s);
 void server_admin_draining(struct server *s);
 
+/** Before server_admin_close(): clients hear that this was it. Quiet: all have gone. */
+void server_admin_say_goodbye(struct server *s);
+bool server_admin_is_quiet(const struct server *s);
+
 /** The last worker is gone: answers under way reach their clients, then the loop ends. */
 void server_admin_end(struct server *s);
 
-/** Close everything and remove the sockets. Whatever came up of it. */
+/** Close everything and remove the sockets. Whatever came up of it. server_admin_open() may follow. */
 void server_admin_close(struct server *s);
 
 /* server_notify.c: without a service manager all of this does nothing */
@@ -157,6 +194,47 @@ void server_notify_reloaded(struct server *s, const char *problem);
 
 /** Told anew at every tick. */
 void server_notify_stopping(struct server *s);
+
+/** For the status. */
+void server_notify_upgrade_failed(struct server *s, const char *problem);
+
+/** Another process is the main one: the last thing that is told. */
+void server_notify_hand_over(struct server *s, pid_t pid);
+
+/* server_upgrade.c */
+
+/** Find out what we were executed from; at the very start. */
+void server_upgrade_init(struct server *s);
+
+/** SIGUSR2. Refused, in words, where it cannot be. */
+void server_ask_upgrade(struct server *s);
+
+/** Several times a second: go on with what is under way. */
+void server_upgrade_turn(struct server *s);
+
+/** Is one under way, or has one left the database closed? No reload then. */
+bool server_upgrade_is_busy(const struct server *s);
+
+/** The server stops: call it off. */
+void server_upgrade_stop(struct server *s);
+void server_upgrade_fini(struct server *s);
+
+/* server_successor.c */
+
+/** Take the link to a predecessor from what was inherited. */
+void server_greet_predecessor(struct server *s);
+
+/** What failed last; the predecessor is told. */
+void server_note_failure(const char *message, const char *error);
+
+/** Wait until the predecessor has closed the database; without one, nothing. Returns an exit status. */
+int server_ask_for_database(struct server *s) MUST_CHECK;
+
+/** All workers serve: with a predecessor, tell it and take over when it says so. May be called again. */
+void server_workers_ready(struct server *s);
+
+/** The end, also of a start that failed. */
+void server_successor_fini(struct server *s, int exit_status);
 
 /**
  * As many descriptors as the system allows: workers inherit the limit and derive from it how many connections they can hold. WARN if

@@ -110,6 +110,24 @@ void server_notify_reloaded(struct server *s, const char *problem)
     server_store_sockets(s);
 }
 
+void server_notify_upgrade_failed(struct server *s, const char *problem)
+{
+    struct strbuf out = STRBUF_OF(s->notify.problem);
+
+    strbuf_add(&out, "the last upgrade failed: ");
+    notify_add_text(&out, problem);
+}
+
+void server_notify_hand_over(struct server *s, pid_t pid)
+{
+    struct server_notify *n = &s->notify;
+
+    notify_sendf(&n->notify, "MAINPID=%ld\nSTATUS=upgraded, process %ld takes over", (long)pid, (long)pid);
+    ev_timer_stop(s->loop, &n->tick);
+    ev_timer_stop(s->loop, &n->watchdog);
+    n->notify.socket[0] = '\0'; /* from now on the successor speaks */
+}
+
 void server_notify_stopping(struct server *s)
 {
     char text[96];
@@ -173,10 +191,10 @@ void server_notify_start(struct server *s)
     struct server_notify *n = &s->notify;
 
     notify_init(&n->notify);
-    fd_store_init(&s->fd_store, &n->notify);
     if (!notify_is_wanted(&n->notify))
         return;
-    notify_sendf(&n->notify, "STATUS=starting\nEXTEND_TIMEOUT_USEC=%d", START_EXTEND_US);
+    if (!s->is_started)
+        notify_sendf(&n->notify, "STATUS=starting\nEXTEND_TIMEOUT_USEC=%d", START_EXTEND_US);
     ev_timer_init(&n->tick, on_tick, TICK_S, TICK_S);
     n->tick.data = s;
     ev_timer_start(s->loop, &n->tick);

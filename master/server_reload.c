@@ -328,15 +328,27 @@ void server_continue_reload(struct server *s)
 {
     uint64_t wait_ms = reload_gate_wait_ms(&s->reload_gate, clock_monotonic_ms());
 
-    if (wait_ms == RELOAD_GATE_CLOSED || !s->is_started || s->is_stopping || ev_is_active(&s->reload_timer))
+    if (wait_ms == RELOAD_GATE_CLOSED || !s->is_started || s->is_stopping || server_upgrade_is_busy(s) ||
+        s->predecessor.is_successor || ev_is_active(&s->reload_timer))
         return;
     ev_timer_init(&s->reload_timer, on_reload_timer, (double)wait_ms / 1000., 0.);
     s->reload_timer.data = s;
     ev_timer_start(s->loop, &s->reload_timer);
 }
 
+bool server_take_reload(struct server *s)
+{
+    bool is_asked = reload_gate_wait_ms(&s->reload_gate, 0) != RELOAD_GATE_CLOSED || s->is_reload_waiting;
+
+    s->is_reload_waiting = false;
+    ev_timer_stop(s->loop, &s->reload_timer);
+    return is_asked;
+}
+
 void server_ask_reload(struct server *s)
 {
+    if (server_upgrade_is_busy(s))
+        log_text(LOG_INFO, "the reload waits for the end of the upgrade");
     reload_gate_ask(&s->reload_gate);
     server_continue_reload(s);
 }
@@ -350,8 +362,6 @@ void server_note_listener_closed(struct server *s)
 
 void server_end_reload(struct server *s)
 {
-    if (reload_gate_wait_ms(&s->reload_gate, 0) != RELOAD_GATE_CLOSED || s->is_reload_waiting)
+    if (server_take_reload(s))
         log_text(LOG_WARN, "not reloading: the server is stopping");
-    s->is_reload_waiting = false;
-    ev_timer_stop(s->loop, &s->reload_timer);
 }

@@ -29,10 +29,14 @@ static void on_stop_signal(EV_P_ ev_signal *signal_watcher, int revents)
     log_event_u64(&e, LOG_KEY_CONNECTIONS, server_open_connections(s));
     log_event_end(&e);
     server_admin_draining(s);
+    server_upgrade_stop(s);
     if (!s->is_started)
         server_admin_end(s);
     else if (s->is_stopping)
         supervisor_stop_now(s->supervisor);
+    else if (s->is_stored)
+        supervisor_drain(
+            s->supervisor); /* a client that comes now waits in a socket that is kept, for the next start */
     else
         supervisor_close(s->supervisor);
     if (!s->is_stopping)
@@ -48,10 +52,20 @@ static void on_reload_signal(EV_P_ ev_signal *signal_watcher, int revents)
     (void)loop;
     (void)revents;
     CHECK_MAGIC(s, SERVER_MAGIC);
-    if (s->is_stopping)
+    if (s->is_stopping || s->upgrade.is_handed_over)
         log_text(LOG_WARN, "not reloading: the server is stopping");
     else
         server_ask_reload(s);
+}
+
+static void on_upgrade_signal(EV_P_ ev_signal *signal_watcher, int revents)
+{
+    struct server *s = signal_watcher->data;
+
+    (void)loop;
+    (void)revents;
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    server_ask_upgrade(s);
 }
 
 static void watch_signal(struct server *s, ev_signal *watcher, void (*callback)(EV_P_ ev_signal *, int), int signum)
@@ -69,6 +83,7 @@ void server_hold_signals(bool hold)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR2);
     sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
 }
 
@@ -77,4 +92,5 @@ void server_watch_signals(struct server *s)
     watch_signal(s, &s->on_term, on_stop_signal, SIGTERM);
     watch_signal(s, &s->on_int, on_stop_signal, SIGINT);
     watch_signal(s, &s->on_hup, on_reload_signal, SIGHUP);
+    watch_signal(s, &s->on_usr2, on_upgrade_signal, SIGUSR2);
 }

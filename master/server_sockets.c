@@ -17,18 +17,15 @@
 
 /* ---- what was passed to us ---- */
 
-int server_inherit(struct server *s)
+int server_inherit(struct server *s, struct strbuf *why)
 {
-    char text[128];
-    struct strbuf why = STRBUF_OF(text);
-    int rc = inherited_sockets_init(&s->inherited, &why);
+    int rc = inherited_sockets_init(&s->inherited, why);
 
+    fd_store_init(&s->fd_store, &s->notify.notify);
     if (rc == ERR_NO_MEMORY)
-        strbuf_add(&why, err_text(rc));
-    if (rc == 0)
-        return CLI_DONE;
-    server_log_failure("cannot take the sockets that were passed to us", text);
-    return CLI_FAILED;
+        strbuf_add(why, err_text(rc));
+    server_greet_predecessor(s);
+    return rc;
 }
 
 unsigned server_slots_to_start(const struct server *s)

@@ -107,6 +107,32 @@ void state_close(struct state **state)
     *state = NULL;
 }
 
+void state_suspend(struct state *state)
+{
+    CHECK_MAGIC(state, STATE_MAGIC);
+    store_close(&state->store);
+}
+
+bool state_is_suspended(const struct state *state)
+{
+    CHECK_MAGIC(state, STATE_MAGIC);
+    return state->store == NULL;
+}
+
+int state_resume(struct state *state, struct strbuf *why)
+{
+    CHECK_MAGIC(state, STATE_MAGIC);
+    return store_open(state->database_path, &state->store, why);
+}
+
+int state_need_store(const struct state *state, struct strbuf *why)
+{
+    if (state->store != NULL)
+        return 0;
+    strbuf_add(why, "the database is closed, because an upgrade is under way; try again in a few seconds");
+    return ERR_UNAVAILABLE;
+}
+
 /* ---- listeners and their ids ---- */
 
 int state_assign_id(struct state *state, const struct listen_addr *addr, uint16_t *id_out)

@@ -43,6 +43,16 @@ struct state_loaded {
 int state_open(const char *database_path, const struct state_options *options, struct state **out,
                struct strbuf *why) MUST_CHECK;
 
+/**
+ * Close the database, so that another process may have it. Workers go on with what they have; whatever needs the database fails with
+ * ERR_UNAVAILABLE until state_resume().
+ */
+void state_suspend(struct state *state);
+bool state_is_suspended(const struct state *state);
+
+/** Open it again. Nobody has changed a route or rule of ours meanwhile. @return as store_open(), and still suspended then */
+int state_resume(struct state *state, struct strbuf *why) MUST_CHECK;
+
 /** Close everything. The loop must still be there. Accepts NULL; clears the caller's pointer. */
 void state_close(struct state **state);
 

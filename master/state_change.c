@@ -225,8 +225,12 @@ int state_apply(struct state *state, const struct state_change *changes, size_t 
 
     CHECK_MAGIC(state, STATE_MAGIC);
     CHECK(state->is_loaded);
+    *failed_out = count;
+    int rc = state_need_store(state, why);
+    if (rc != 0)
+        return rc;
     state_tables_begin(&a.view, state, count == 1);
-    int rc = finish(&a, apply_all(&a, changes, count, failed_out));
+    rc = finish(&a, apply_all(&a, changes, count, failed_out));
     if (rc == 0)
         *out = a.applied;
     return rc;
@@ -238,7 +242,7 @@ int state_set_max_connections(struct state *state, struct bytes listener, uint32
     int rc;
 
     CHECK_MAGIC(state, STATE_MAGIC);
-    if ((rc = state_need_listener(state, listener, &id, why)) != 0 ||
+    if ((rc = state_need_store(state, why)) != 0 || (rc = state_need_listener(state, listener, &id, why)) != 0 ||
         (rc = store_set_max_connections(state->store, state->listeners[id].key, max_connections, why)) != 0)
         return rc;
     tables_set_max_connections(state->tables, id, max_connections);

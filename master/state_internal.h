@@ -38,6 +38,9 @@ struct state {
 };
 #define STATE_MAGIC 0x53544154u
 
+/** Is the database open? 0, or ERR_UNAVAILABLE with words. */
+int state_need_store(const struct state *state, struct strbuf *why) MUST_CHECK;
+
 /** The listener of the configuration with this address, given as in a request. 0; ERR_INVALID, ERR_NOT_FOUND with words. */
 int state_need_listener(struct state *state, struct bytes text, uint16_t *id_out, struct strbuf *why) MUST_CHECK;
 

@@ -241,6 +241,10 @@ int state_load(struct state *state, const struct config *config, struct state_lo
 
     CHECK_MAGIC(state, STATE_MAGIC);
     memset(out, 0, sizeof *out);
+    if ((rc = state_need_store(state, why)) != 0) {
+        free(l);
+        return rc;
+    }
     if (l == NULL) {
         strbuf_add(why, err_text(ERR_NO_MEMORY));
         return ERR_NO_MEMORY;

@@ -53,7 +53,7 @@ int state_each_route(struct state *state, struct bytes listener, struct state_pa
     int rc;
 
     CHECK_MAGIC(state, STATE_MAGIC);
-    if ((rc = state_need_listener(state, listener, &id, why)) != 0 ||
+    if ((rc = state_need_store(state, why)) != 0 || (rc = state_need_listener(state, listener, &id, why)) != 0 ||
         (rc = store_page_routes_of(state->store, state->listeners[id].key, &rows, fn, ctx, why)) != 0)
         return rc;
     page->position = rows.position;
@@ -65,10 +65,11 @@ int state_each_rule(struct state *state, struct state_page *page, store_rule_fn 
     struct store_page rows = {.position = page->position, .limit = page->limit};
 
     CHECK_MAGIC(state, STATE_MAGIC);
-    int rc = store_page_rules(state->store, &rows, fn, ctx, why);
-    if (rc == 0)
-        page->position = rows.position;
-    return rc;
+    int rc = state_need_store(state, why);
+    if (rc != 0 || (rc = store_page_rules(state->store, &rows, fn, ctx, why)) != 0)
+        return rc;
+    page->position = rows.position;
+    return 0;
 }
 
 /* ---- numbers ---- */

@@ -11,7 +11,10 @@ int state_snapshot(struct state *state, const struct state_snapshot *snapshot, s
     size_t said = why->len;
 
     CHECK_MAGIC(state, STATE_MAGIC);
-    int rc = snapshot_write(state->store, state->database_path, snapshot, path_out, why);
+    int rc = state_need_store(state, why);
+    if (rc != 0)
+        return rc;
+    rc = snapshot_write(state->store, state->database_path, snapshot, path_out, why);
     if (rc == 0 && why->len > said) { /* it is there, so this is no error of the call */
         struct log_event e;
         log_event_begin(&e, LOG_WARN, "a snapshot was written, but not every old one could be removed");

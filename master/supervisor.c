@@ -153,6 +153,35 @@ void supervisor_drain(struct supervisor *sup)
         supervisor_end_slots(sup, CTL_DRAIN, supervisor_drain_looks(sup));
 }
 
+void supervisor_leave(struct supervisor *sup)
+{
+    CHECK(sup->phase == SUPERVISOR_RUNNING);
+    sup->phase = SUPERVISOR_LEAVING;
+    ev_timer_stop(sup->loop, &sup->respawn_timer);
+    for (unsigned i = 0; i < SHM_WORKERS_MAX; i++) {
+        struct worker_slot *slot = &sup->slots[i];
+
+        if (worker_slot_is_serving(slot)) {
+            worker_slot_set_state(slot, SLOT_RETIRING);
+            supervisor_send_removes(sup, slot);
+        } else if (!worker_slot_has_process(slot)) {
+            worker_slot_set_state(slot, SLOT_EMPTY);
+            supervisor_close_slot_sockets(sup, i);
+        }
+    }
+}
+
+bool supervisor_is_settled(const struct supervisor *sup)
+{
+    if (sup->phase != SUPERVISOR_RUNNING || sup->resize != RESIZE_NONE || sup->pending_count != 0)
+        return false;
+    for (unsigned id = 0; id < SHM_LISTENERS_MAX; id++) {
+        if (sup->listeners[id] != NULL && sup->listeners[id]->is_removing)
+            return false;
+    }
+    return true;
+}
+
 void supervisor_stop_now(struct supervisor *sup)
 {
     if (sup->phase != SUPERVISOR_GONE)
@@ -195,7 +224,7 @@ static void supervisor_dump_listener(const struct listener_record *record, struc
 
 void supervisor_dump(const struct supervisor *sup, struct strbuf *out)
 {
-    static const char *const phases[] = {"new", "running", "stopping", "gone"};
+    static const char *const phases[] = {"new", "running", "leaving", "stopping", "gone"};
     static const char *const resizes[] = {"none", "settling", "removing"};
 
     strbuf_addf(out, "supervisor phase=%s workers=%u resize=%s pending=%u deaths=%llu\n", phases[sup->phase],

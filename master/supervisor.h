@@ -177,6 +177,16 @@ void supervisor_close(struct supervisor *sup);
  */
 void supervisor_drain(struct supervisor *sup);
 
+/**
+ * Leave the sockets to a successor that has them too, and serves: what waits is served, the listeners are given up, connections are
+ * relayed until their last one has ended, however long that takes. on_all_gone tells the end. Only when supervisor_is_settled();
+ * supervisor_drain() may follow.
+ */
+void supervisor_leave(struct supervisor *sup);
+
+/** Are the workers running, and is neither their number nor a listener's removal in the middle of a change? */
+bool supervisor_is_settled(const struct supervisor *sup);
+
 /** Stop at once: whatever is still there after a second is killed. Also after the two above. */
 void supervisor_stop_now(struct supervisor *sup);
 

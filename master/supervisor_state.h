@@ -36,7 +36,13 @@ struct closing {
     struct ev_timer timer;
 };
 
-enum supervisor_phase { SUPERVISOR_NEW, SUPERVISOR_RUNNING, SUPERVISOR_STOPPING, SUPERVISOR_GONE };
+enum supervisor_phase {
+    SUPERVISOR_NEW,
+    SUPERVISOR_RUNNING,
+    SUPERVISOR_LEAVING, /* a successor has the sockets; workers stay as long as they have connections */
+    SUPERVISOR_STOPPING,
+    SUPERVISOR_GONE,
+};
 
 struct supervisor {
     uint32_t magic;

@@ -252,7 +252,7 @@ static void slot_on_death(struct supervisor *sup, struct worker_slot *slot, int 
 
 static void supervisor_note_gone(struct supervisor *sup)
 {
-    if (sup->phase != SUPERVISOR_STOPPING)
+    if (sup->phase != SUPERVISOR_STOPPING && sup->phase != SUPERVISOR_LEAVING)
         return;
     for (unsigned i = 0; i < SHM_WORKERS_MAX; i++) {
         if (worker_slot_has_process(&sup->slots[i]))

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import threading
 import time
 
 import pytest
@@ -13,6 +12,7 @@ from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.manager import Manager
 from lib.ports import free_port, require_ipv6
+from lib.stream import Stream
 from lib.waiting import wait_until
 
 HELLO = hello.client_hello(b"www.example.com")
@@ -242,33 +242,6 @@ def test_store_follows_listeners_and_workers(activated, systemd, echo):
     for name, fd in systemd.store:
         with socket.socket(fileno=os.dup(fd)) as s:
             assert name.endswith(f"_{port_of(s)}")
-
-
-class Stream:
-    """Connections one after another; each must be answered, however long it takes. What fails is kept."""
-
-    def __init__(self, port, threads=3):
-        self.port, self.done, self.failed, self._stop = port, 0, [], threading.Event()
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
-        for thread in self._threads:
-            thread.start()
-
-    def _run(self):
-        while not self._stop.is_set():
-            try:
-                with clients.connect(self.port, timeout=30) as s:
-                    s.sendall(HELLO)
-                    assert clients.read_exactly(s, len(HELLO)) == HELLO
-                    self.done += 1
-            except (OSError, AssertionError) as error:
-                self.failed.append(repr(error))
-            time.sleep(0.004)
-
-    def stop(self):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(40)
-            assert not thread.is_alive(), "a connection hangs"
 
 
 def test_restarts_with_the_store_refuse_no_connection(activated, new_daemon, systemd):

@@ -1,0 +1,28 @@
+"""A new program that neither serves nor ends is killed after a minute. By itself, as it takes that minute."""
+
+import signal
+import time
+
+import pytest
+
+from lib import procfs
+from lib.backends import EchoBackend
+from lib.config import Listener
+from lib.stream import Stream
+from lib.upgrading import Upgradable, hang_script, python_script
+
+
+@pytest.mark.parametrize("script", [hang_script(), python_script("say('GIVE-DATABASE'); hear(); time.sleep(600)")])
+def test_a_program_that_hangs_is_killed_after_a_minute(new_daemon, backend, script):
+    server = Upgradable(new_daemon([Listener([f"* {backend(EchoBackend).address}"])])).start()
+    stream = Stream(server.daemon.port, threads=1)
+    server.replace(script=script)
+    begun = time.monotonic()
+    verdict = server.fail_to_upgrade(timeout=90)
+    assert 55 < time.monotonic() - begun < 75
+    assert verdict["reason"] == "it was not ready in time" and verdict["signal"] == "9"
+    assert not procfs.is_alive(int(verdict["pid"]))
+    server.daemon.signal(signal.SIGHUP)
+    server.daemon.wait_for_log(lambda e: e["msg"] == "configuration reloaded")
+    stream.stop()
+    assert not stream.failed, stream.failed[:5]
