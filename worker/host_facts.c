@@ -3,15 +3,18 @@
 #include "host_facts.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define FIRST_PORT_USUAL 32768 /* ip-sysctl.rst */
 #define LAST_PORT_USUAL  60999
 
 bool host_facts_parse_ports(const char *line, struct host_facts *out)
 {
-    unsigned first, last;
+    char *between, *end;
+    unsigned long first = strtoul(line, &between, 10);
+    unsigned long last = strtoul(between, &end, 10);
 
-    if (sscanf(line, "%5u %5u", &first, &last) != 2 || first < 1 || first > last || last > UINT16_MAX)
+    if (end == between || first < 1 || first > last || last > UINT16_MAX)
         return false;
     out->first_port = (uint16_t)first;
     out->last_port = (uint16_t)last;
