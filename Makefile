@@ -1,6 +1,6 @@
 # Thin: every target is a command you could type. The build itself is CMake's (CMakePresets.json).
 
-.PHONY: all deps test-deps mc-proxy devserver test lint format fuzz clean
+.PHONY: all deps test-deps deploy-deps mc-proxy devserver test test-deploy lint format fuzz deb image clean
 
 all: mc-proxy
 
@@ -10,6 +10,9 @@ deps: ## packages that building and the demo take
 test-deps: deps ## packages that the tests take
 	packaging/install-deps.sh packaging/test-deps.txt
 
+deploy-deps: deps ## packages that the Debian package, the image and their tests take
+	packaging/install-deps.sh packaging/deploy-deps.txt
+
 mc-proxy: ## the shipped binary, build/mc-proxy
 	cmake --preset release
 	cmake --build --preset release --target mc-proxy
@@ -17,12 +20,16 @@ mc-proxy: ## the shipped binary, build/mc-proxy
 devserver: deps mc-proxy ## a running proxy with two demo backends
 	test/tools/devserver.sh
 
-test: test-deps ## everything, under the sanitizers; counts and sizes on the shipped binary
+test: test-deps ## everything but deployment, under the sanitizers; counts and sizes on the shipped binary
 	cmake --preset release
 	cmake --build --preset release --target costs
 	cmake --preset dev
 	cmake --build --preset dev
-	ctest --preset dev -j 2
+	ctest --preset dev -LE deploy -j 2
+
+test-deploy: deploy-deps ## units, package, image and installer, in a booted systemd where this machine lets one boot
+	cmake --preset release
+	ctest --test-dir build -L deploy --output-on-failure
 
 lint: test-deps ## formatting, clang-tidy, cppcheck, and a clang build with all warnings
 	test/tools/lint.sh
@@ -35,6 +42,12 @@ fuzz: test-deps ## each fuzz target for FUZZ_SECONDS
 	cmake --preset fuzz
 	cmake --build --preset fuzz
 	test/tools/fuzz.sh build-fuzz $(FUZZ_SECONDS)
+
+deb: deploy-deps ## the Debian package, build/mc-proxy_*.deb
+	packaging/build-deb.sh
+
+image: ## the container image, mc-proxy:latest
+	packaging/container/build-image.sh
 
 clean:
 	rm -rf build build-dev build-coverage build-fuzz build-clang devserver

@@ -1,0 +1,1 @@
+"""What deployment tests share: the package, trees to install it into, machines to boot."""

@@ -1,0 +1,80 @@
+"""docs/operations.md: its commands exist, and its tables are those of the program."""
+
+import os
+import re
+import shlex
+import subprocess
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def runbook(source_root):
+    with open(os.path.join(source_root, "docs/operations.md"), encoding="utf-8") as f:
+        return f.read()
+
+
+@pytest.fixture(scope="module")
+def program(deb, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("program")
+    subprocess.run(["dpkg-deb", "--extract", deb, str(folder)], check=True)
+    return str(folder / "usr/bin/mc-proxy")
+
+
+def source(root, path):
+    with open(os.path.join(root, path), encoding="utf-8") as f:
+        return f.read()
+
+
+def commands(text):
+    """Every mc-proxy command line, of code blocks and within sentences, as words."""
+    lines = [line for block in re.findall(r"^```sh\n(.*?)^```", text, re.S | re.M) for line in block.splitlines()]
+    lines += re.findall(r"`(mc-proxy [^`\n]+)`", text)
+    for line in lines:
+        for part in re.split(r"[|;]|&&|>", line):
+            words = shlex.split(part, comments=True)
+            if "mc-proxy" in words[:1]:
+                yield words[1:]
+
+
+def test_every_command_exists_with_every_option(run, runbook, program):
+    found = list(commands(runbook))
+    assert len(found) > 20
+    for words in found:
+        usage = run(program, words[0], "--help")
+        actions = re.search(r"^Actions:\n(.*?)\n\n", usage, re.S | re.M)
+        if actions and len(words) > 1:
+            assert re.search(rf"^  {re.escape(words[1])}\b", actions.group(1), re.M), words
+        for option in (word for word in words if word.startswith("-")):
+            assert re.search(rf"(^|[\s,]){re.escape(option)}\b", usage, re.M), (words, option)
+
+
+def test_the_table_of_reasons_is_the_programs(runbook, source_root):
+    text = source(source_root, "common/close_reason.h")
+    text = text[text.index("#define CLOSE_REASON_TABLE"):text.index("#define CLOSE_REASON_ENUM")]
+    wanted = dict(re.findall(r'X\(\w+,\s*"(\w+)",[\s\\]*"([^"]+)"\)', text))
+    assert len(wanted) > 20
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+?) \| [^|]+ \|$", runbook, re.M))
+    assert {word: rows.get(word) for word in wanted} == wanted
+
+
+def test_the_table_of_keys_is_the_access_lines(runbook, source_root):
+    words = dict(re.findall(r'X\((LOG_KEY_\w+),\s*"(\w+)"\)', source(source_root, "common/log_event.h")))
+    logged = [words[key] for key in re.findall(r"log_event_\w+\(&e, (LOG_KEY_\w+)", source(source_root, "worker/conn_log.c"))]
+    table = runbook[runbook.index("| key | what |"):runbook.index("| reason | it means")]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.M) == logged
+
+
+def test_every_file_it_names_is_in_the_package_or_made_by_it(runbook, deb):
+    there = subprocess.run(["dpkg-deb", "--contents", deb], text=True, capture_output=True, check=True).stdout
+    for path in set(re.findall(r"/usr/(?:bin|libexec|share)/[\w./-]*\w", runbook)):
+        assert f".{path}" in there, path
+
+
+def test_its_links_lead_somewhere(runbook, source_root):
+    anchors = {"#" + re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.+)$", runbook, re.M)}
+    for link in re.findall(r"\]\(([^)]+)\)", runbook):
+        if link.startswith("#"):
+            assert link in anchors, link
+        else:
+            assert os.path.exists(os.path.join(source_root, "docs", link.split("#")[0])), link
