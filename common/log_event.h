@@ -81,7 +81,9 @@ int log_level_parse(struct bytes word, enum log_level *out) MUST_CHECK;
     X(LOG_KEY_ROUTES_REMOVED, "routes_removed") \
     X(LOG_KEY_RULES_ADDED,   "rules_added")  \
     X(LOG_KEY_RULES_REMOVED, "rules_removed") \
-    X(LOG_KEY_UNCHANGED,     "unchanged")
+    X(LOG_KEY_UNCHANGED,     "unchanged") \
+    X(LOG_KEY_MISSING,       "missing")      \
+    X(LOG_KEY_DIFFERENT,     "different")
 /* clang-format on */
 
 #define LOG_KEY_ENUM(id, word) id,

@@ -209,3 +209,9 @@ bool backend_names_are_settled(const struct backend_names *names)
 {
     return resolver_unsettled_count(names->resolver) == 0;
 }
+
+void backend_names_retry(struct backend_names *names)
+{
+    CHECK_MAGIC(names, NAMES_MAGIC);
+    resolver_retry(names->resolver);
+}

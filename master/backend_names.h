@@ -26,6 +26,9 @@ int backend_names_new(struct ev_loop *loop, struct backend_set *backends, const 
 /** Accepts NULL; clears the caller's pointer. */
 void backend_names_free(struct backend_names **names);
 
+/** Ask again now for names that could not be resolved. */
+void backend_names_retry(struct backend_names *names);
+
 /** Has every name been asked for once, with or without success? Before that a connection may meet a backend without address. */
 bool backend_names_are_settled(const struct backend_names *names);
 

@@ -4,10 +4,14 @@
 
 #include <ares.h>
 #include <ev.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "err.h"
+#include "log_event.h"
 #include "strbuf.h"
 
 #define DNS_CLIENT_MAGIC 0x434e5344u /* "DSNC" */
@@ -19,10 +23,23 @@ struct dns_socket {
     struct dns_socket *next;
 };
 
+/** What tells one resolv.conf from the next. */
+struct dns_file_mark {
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    struct timespec modified;
+};
+
 struct dns_client {
     uint32_t magic;
     struct ev_loop *loop;
+    struct dns_client_options options;
     ares_channel channel;
+    struct dns_file_mark read_mark; /* of the resolv.conf that the channel was made from */
+    unsigned within_ares;           /* calls that c-ares has not returned from: the channel must stay */
+    bool is_renewing;               /* the old channel is being destroyed: its look-ups go to the new one */
+    struct dns_lookup *again;       /* those look-ups */
     struct dns_socket *sockets;
     struct ev_timer timer; /* the next time-out within c-ares */
     unsigned in_flight;
@@ -34,7 +51,9 @@ struct dns_lookup {
     struct dns_client *client;
     dns_answer_fn on_answer;
     void *context;
+    struct dns_lookup *next; /* in `again` */
     bool is_localhost;
+    char name[];
 };
 
 /* ---- sockets and time-outs ---- */
@@ -52,6 +71,13 @@ static void arm_timer(struct dns_client *c)
     }
 }
 
+static void process(struct dns_client *c, ares_socket_t read_fd, ares_socket_t write_fd)
+{
+    c->within_ares++;
+    ares_process_fd(c->channel, read_fd, write_fd);
+    c->within_ares--;
+}
+
 static void on_timer(EV_P_ ev_timer *timer, int revents)
 {
     struct dns_client *c = timer->data;
@@ -59,7 +85,7 @@ static void on_timer(EV_P_ ev_timer *timer, int revents)
     (void)loop;
     (void)revents;
     CHECK_MAGIC(c, DNS_CLIENT_MAGIC);
-    ares_process_fd(c->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    process(c, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
     arm_timer(c);
 }
 
@@ -70,7 +96,7 @@ static void on_socket(EV_P_ ev_io *watcher, int revents)
 
     (void)loop;
     CHECK_MAGIC(c, DNS_CLIENT_MAGIC);
-    ares_process_fd(c->channel, revents & EV_READ ? fd : ARES_SOCKET_BAD, revents & EV_WRITE ? fd : ARES_SOCKET_BAD);
+    process(c, revents & EV_READ ? fd : ARES_SOCKET_BAD, revents & EV_WRITE ? fd : ARES_SOCKET_BAD);
     arm_timer(c); /* the watcher itself may be gone by now */
 }
 
@@ -164,6 +190,12 @@ static void on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinf
 
     (void)timeouts;
     CHECK_MAGIC(lookup, DNS_LOOKUP_MAGIC);
+    if (lookup->client->is_renewing) {
+        ares_freeaddrinfo(info);
+        lookup->next = lookup->client->again;
+        lookup->client->again = lookup;
+        return;
+    }
     struct dns_lookup ended = *lookup;
     struct dns_answer answer = {.is_from_hosts = ended.client->starting == lookup}; /* the DNS never answers at once */
 
@@ -182,17 +214,112 @@ static void on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinf
     ended.on_answer(&answer, ended.context);
 }
 
-/* ---- public ---- */
+/* ---- the channel ---- */
 
-void dns_client_ask(struct dns_client *client, const char *name, dns_answer_fn on_answer, void *context)
+static const char *resolv_conf_of(const struct dns_client *c)
 {
-    CHECK_MAGIC(client, DNS_CLIENT_MAGIC);
-    struct dns_lookup *lookup = calloc(1, sizeof *lookup);
+    return c->options.resolv_conf != NULL ? c->options.resolv_conf : "/etc/resolv.conf";
+}
+
+static bool read_mark(const struct dns_client *c, struct dns_file_mark *out)
+{
+    struct stat st;
+
+    if (stat(resolv_conf_of(c), &st) != 0)
+        return false;
+    *out = (struct dns_file_mark){.device = st.st_dev, .inode = st.st_ino, .size = st.st_size, .modified = st.st_mtim};
+    return true;
+}
+
+static bool is_same_mark(const struct dns_file_mark *a, const struct dns_file_mark *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+           a->modified.tv_sec == b->modified.tv_sec && a->modified.tv_nsec == b->modified.tv_nsec;
+}
+
+static int open_channel(struct dns_client *c, ares_channel *out)
+{
+    char lookups[] = "fb"; /* hosts file first, whatever nsswitch.conf has: is_from_hosts stands on that */
+    char path[PATH_MAX];
+    struct ares_options options = {
+        .timeout = (int)c->options.timeout_ms,
+        .tries = (int)c->options.tries,
+        .lookups = lookups,
+        .udp_port = c->options.port,
+        .tcp_port = c->options.port,
+        .resolvconf_path = path,
+        .sock_state_cb = on_socket_state,
+        .sock_state_cb_data = c,
+    };
+
+    snprintf(path, sizeof path, "%s", resolv_conf_of(c));
+    int ports = c->options.port != 0 ? ARES_OPT_UDP_PORT | ARES_OPT_TCP_PORT : 0;
+    int status = ares_init_options(out, &options,
+                                   ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS | ARES_OPT_RESOLVCONF |
+                                       ARES_OPT_SOCK_STATE_CB | ports);
+    if (status != ARES_SUCCESS)
+        *out = NULL;
+    else if (c->options.servers != NULL)
+        status = ares_set_servers_ports_csv(*out, c->options.servers);
+    return status == ARES_SUCCESS ? 0 : status == ARES_ENOMEM ? ERR_NO_MEMORY : ERR_INVALID;
+}
+
+/** Hand a look-up to c-ares, which may answer at once. */
+static void begin(struct dns_client *c, struct dns_lookup *lookup)
+{
     struct ares_addrinfo_hints hints = {
         .ai_family = AF_UNSPEC,
         .ai_socktype = SOCK_STREAM,
         .ai_flags = ARES_AI_ENVHOSTS, /* CARES_HOSTS in the environment names another file than /etc/hosts */
     };
+
+    c->starting = lookup;
+    c->within_ares++;
+    ares_getaddrinfo(c->channel, lookup->name, NULL, &hints, on_addrinfo, lookup);
+    c->within_ares--;
+    c->starting = NULL;
+}
+
+/** A channel with what resolv.conf says now takes over, with all that is under way. */
+static void renew(struct dns_client *c)
+{
+    ares_channel old = c->channel, fresh;
+
+    if (open_channel(c, &fresh) != 0) {
+        if (fresh != NULL)
+            ares_destroy(fresh);
+        log_text(LOG_WARN, "resolv.conf has changed and cannot be used: names are asked for as before");
+        return;
+    }
+    log_text(LOG_INFO, "resolv.conf has changed: names are asked for as it says");
+    c->is_renewing = true;
+    ares_destroy(old);
+    c->is_renewing = false;
+    c->channel = fresh;
+    while (c->again != NULL) {
+        struct dns_lookup *lookup = c->again;
+        c->again = lookup->next;
+        begin(c, lookup);
+    }
+}
+
+static void renew_if_changed(struct dns_client *c)
+{
+    struct dns_file_mark now;
+
+    if (c->options.servers != NULL || c->within_ares > 0 || !read_mark(c, &now) || is_same_mark(&now, &c->read_mark))
+        return;
+    c->read_mark = now;
+    renew(c);
+}
+
+/* ---- public ---- */
+
+void dns_client_ask(struct dns_client *client, const char *name, dns_answer_fn on_answer, void *context)
+{
+    CHECK_MAGIC(client, DNS_CLIENT_MAGIC);
+    size_t len = strlen(name);
+    struct dns_lookup *lookup = calloc(1, sizeof *lookup + len + 1);
 
     if (lookup == NULL) {
         on_answer(&(struct dns_answer){.error = ares_strerror(ARES_ENOMEM)}, context);
@@ -203,10 +330,10 @@ void dns_client_ask(struct dns_client *client, const char *name, dns_answer_fn o
                                   .on_answer = on_answer,
                                   .context = context,
                                   .is_localhost = strcasecmp(name, "localhost") == 0};
+    memcpy(lookup->name, name, len + 1);
+    renew_if_changed(client);
     client->in_flight++;
-    client->starting = lookup;
-    ares_getaddrinfo(client->channel, name, NULL, &hints, on_addrinfo, lookup);
-    client->starting = NULL;
+    begin(client, lookup);
     arm_timer(client);
 }
 
@@ -216,28 +343,7 @@ unsigned dns_client_in_flight(const struct dns_client *client)
     return client->in_flight;
 }
 
-static int open_channel(struct dns_client *c, const char *servers, uint32_t timeout_ms, uint32_t tries)
-{
-    char lookups[] = "fb"; /* hosts file first, whatever nsswitch.conf has: is_from_hosts stands on that */
-    struct ares_options options = {
-        .timeout = (int)timeout_ms,
-        .tries = (int)tries,
-        .lookups = lookups,
-        .sock_state_cb = on_socket_state,
-        .sock_state_cb_data = c,
-    };
-    int status = ares_init_options(&c->channel, &options,
-                                   ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB);
-
-    if (status != ARES_SUCCESS)
-        c->channel = NULL;
-    else if (servers != NULL)
-        status = ares_set_servers_ports_csv(c->channel, servers);
-    return status == ARES_SUCCESS ? 0 : status == ARES_ENOMEM ? ERR_NO_MEMORY : ERR_INVALID;
-}
-
-int dns_client_new(struct ev_loop *loop, const char *servers, uint32_t timeout_ms, uint32_t tries,
-                   struct dns_client **out)
+int dns_client_new(struct ev_loop *loop, const struct dns_client_options *options, struct dns_client **out)
 {
     struct dns_client *c = calloc(1, sizeof *c);
     int rc;
@@ -252,7 +358,9 @@ int dns_client_new(struct ev_loop *loop, const char *servers, uint32_t timeout_m
     c->loop = loop;
     ev_timer_init(&c->timer, on_timer, 0., 0.);
     c->timer.data = c;
-    if ((rc = open_channel(c, servers, timeout_ms, tries)) != 0) {
+    c->options = *options;
+    (void)read_mark(c, &c->read_mark); /* before it is read: what changes in between is seen later */
+    if ((rc = open_channel(c, &c->channel)) != 0) {
         dns_client_free(&c);
         return rc;
     }

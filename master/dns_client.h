@@ -30,15 +30,23 @@ struct dns_answer {
  */
 typedef void (*dns_answer_fn)(const struct dns_answer *answer, void *context);
 
+/** How to ask. Texts are borrowed as long as the client lives. */
+struct dns_client_options {
+    const char *servers;     /* "192.0.2.1:53,[2001:db8::1]:53"; NULL: those of resolv.conf */
+    const char *resolv_conf; /* NULL: /etc/resolv.conf */
+    uint16_t port;           /* of the servers that it names; 0: 53 */
+    uint32_t timeout_ms;     /* of the first try at one server, doubled for the next ones */
+    uint32_t tries;          /* per server */
+};
+
 /**
- * @param servers     "192.0.2.1:53,[2001:db8::1]:53", borrowed for the call; NULL: those of resolv.conf, which is read once, here
- * @param timeout_ms  of the first try at one server, doubled for the next ones
- * @param tries       per server
- * @param out         on 0: dns_client_free() it before the loop is destroyed
+ * Without servers, resolv.conf is read here, and again by the first look-up after it has changed; look-ups under way are then
+ * begun anew with the new servers. One that cannot be read, or that c-ares does not take, leaves the servers as they are.
+ *
+ * @param out  on 0: dns_client_free() it before the loop is destroyed
  * @return 0, ERR_NO_MEMORY, or ERR_INVALID for servers or a resolv.conf that c-ares does not take
  */
-int dns_client_new(struct ev_loop *loop, const char *servers, uint32_t timeout_ms, uint32_t tries,
-                   struct dns_client **out) MUST_CHECK;
+int dns_client_new(struct ev_loop *loop, const struct dns_client_options *options, struct dns_client **out) MUST_CHECK;
 
 /** Ends all look-ups, with an error. Accepts NULL; clears the caller's pointer. */
 void dns_client_free(struct dns_client **client);

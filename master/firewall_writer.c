@@ -89,6 +89,11 @@ static int prepare_prefix(struct firewall_writer *w, struct firewall_change *cha
     return 0;
 }
 
+bool firewall_writer_has(const struct firewall_writer *w, const struct firewall_rule *rule)
+{
+    return firewall_set_has(&w->live, w->tables, rule);
+}
+
 int firewall_change_prepare_add(struct firewall_writer *w, const struct firewall_rule *rule,
                                 struct firewall_change *out)
 {

@@ -74,6 +74,9 @@ void firewall_change_abort(struct firewall_change *change);
 int firewall_add(struct firewall_writer *writer, const struct firewall_rule *rule) MUST_CHECK;
 int firewall_remove(struct firewall_writer *writer, const struct firewall_rule *rule) MUST_CHECK;
 
+/** Is this rule in force? */
+bool firewall_writer_has(const struct firewall_writer *writer, const struct firewall_rule *rule);
+
 struct firewall_counts firewall_writer_counts(const struct firewall_writer *writer);
 
 /**

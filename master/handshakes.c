@@ -87,9 +87,9 @@ static void note(struct look *look, const struct inet_diag_msg *msg)
 }
 
 /** One datagram of the answer. 1: there is more to come. 0: that was the last. ERR_SYSTEM. */
-static int take_answer(struct look *look, const void *data, size_t len)
+static int take_answer(struct look *look, void *data, size_t len)
 {
-    const struct nlmsghdr *header = data;
+    struct nlmsghdr *header = data; /* not const: the macros cast */
 
     for (; NLMSG_OK(header, len); header = NLMSG_NEXT(header, len)) {
         if (header->nlmsg_type == NLMSG_DONE)

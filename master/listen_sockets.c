@@ -8,6 +8,7 @@
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -303,6 +304,25 @@ int listen_sockets_refuse_new(int fd)
     struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
 
     return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0 ? 0 : ERR_SYSTEM;
+}
+
+int listen_sockets_spare(int fd, unsigned count, struct strbuf *why)
+{
+    int *spare = calloc(count + 1, sizeof *spare); /* one more: calloc(0) may be NULL */
+    int rc = 0;
+
+    if (spare == NULL)
+        return listen_fail(ENOMEM, why);
+    for (unsigned i = 0; i < count && rc == 0; i++) {
+        spare[i] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        if (spare[i] < 0) {
+            rc = listen_fail(errno, why);
+            count = i;
+        }
+    }
+    listen_sockets_close(spare, count);
+    free(spare);
+    return rc;
 }
 
 void listen_sockets_close(int *fds, unsigned count)

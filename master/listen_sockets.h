@@ -78,6 +78,14 @@ int listen_sockets_balance(int fd, unsigned count) MUST_CHECK;
  */
 int listen_sockets_refuse_new(int fd) MUST_CHECK;
 
+/**
+ * Would so many more descriptors be had now? For those who need them a moment later, when it cannot be taken back any more.
+ *
+ * @param fd  any that is open
+ * @return 0; ERR_NO_SPACE, ERR_SYSTEM
+ */
+int listen_sockets_spare(int fd, unsigned count, struct strbuf *why) MUST_CHECK;
+
 /** Close those that are not -1, and set them to -1. */
 void listen_sockets_close(int *fds, unsigned count);
 

@@ -339,6 +339,23 @@ void resolver_unwatch(struct resolver *resolver, const char *name)
     watched_free(w);
 }
 
+static void retry_watched(const void *node, VISIT visit, void *closure)
+{
+    struct watched *w = *(struct watched *const *)node;
+
+    (void)closure;
+    if ((visit != preorder && visit != leaf) || w->failures == 0 || !ev_is_active(&w->due))
+        return;
+    ev_timer_stop(w->resolver->loop, &w->due);
+    watched_enqueue(w);
+}
+
+void resolver_retry(struct resolver *resolver)
+{
+    CHECK_MAGIC(resolver, RESOLVER_MAGIC);
+    twalk_r(resolver->names, retry_watched, NULL);
+}
+
 struct addr_set resolver_addresses(const struct resolver *resolver, const char *name)
 {
     CHECK_MAGIC(resolver, RESOLVER_MAGIC);
@@ -382,12 +399,15 @@ int resolver_new(struct ev_loop *loop, const struct resolver_options *options, r
     TAILQ_INIT(&r->queue);
     ev_timer_init(&r->pump_timer, on_pump, 0., 0.);
     r->pump_timer.data = r;
-    if ((rc = dns_client_new(loop, r->options.servers, r->options.query_timeout_ms, r->options.query_tries, &r->dns)) !=
-        0) {
+    struct dns_client_options dns = {.servers = r->options.servers,
+                                     .resolv_conf = r->options.resolv_conf,
+                                     .port = r->options.port,
+                                     .timeout_ms = r->options.query_timeout_ms,
+                                     .tries = r->options.query_tries};
+    if ((rc = dns_client_new(loop, &dns, &r->dns)) != 0) {
         free(r);
         return rc;
     }
-    r->options.servers = NULL; /* was borrowed */
     *out = r;
     return 0;
 }

@@ -9,8 +9,8 @@
 
 /*
  * Names of backends become addresses here, in the master, and are looked up again as their TTL runs out; workers see addresses
- * only. A and AAAA are asked together; /etc/hosts comes before the DNS, search domains and servers are those of resolv.conf (read
- * once, when the resolver is made).
+ * only. A and AAAA are asked together; /etc/hosts comes before the DNS, search domains and servers are those of resolv.conf,
+ * which is read again when it has changed.
  *
  * A name keeps its last good answer whatever the servers say later, also when they say that it does not exist: a server that is
  * down or wrong for a minute must not take a backend away that answers. A failed look-up is tried again after 1 s, 2 s, 4 s, ...
@@ -33,7 +33,9 @@ typedef void (*resolver_answer_fn)(const char *name, const struct addr_set *addr
 
 /** How to resolve; a zero means the value in brackets. All in one place so that tests need not wait for a minute. */
 struct resolver_options {
-    const char *servers;       /* "192.0.2.1:53,[2001:db8::1]:53" [those of resolv.conf]; borrowed for resolver_new() */
+    const char *servers;       /* "192.0.2.1:53,[2001:db8::1]:53" [those of resolv.conf]; borrowed, as the next */
+    const char *resolv_conf;   /* [/etc/resolv.conf] */
+    uint16_t port;             /* of the servers that it names [53] */
     uint32_t query_timeout_ms; /* of the first try at one server, doubled for the next ones [2000] */
     uint32_t query_tries;      /* per server [3] */
     uint32_t ttl_min_ms;       /* a shorter TTL counts as this [1000] */
@@ -67,6 +69,9 @@ int resolver_watch(struct resolver *resolver, const char *name) MUST_CHECK;
 
 /** Take one watch back; with the last one the name and its addresses are forgotten. No effect for a name nobody watches. */
 void resolver_unwatch(struct resolver *resolver, const char *name);
+
+/** Names whose last look-up failed are asked for again now, and not when their time comes: something may have changed. */
+void resolver_retry(struct resolver *resolver);
 
 /** The last good answer for a name; empty if there never was one or nobody watches the name. */
 struct addr_set resolver_addresses(const struct resolver *resolver, const char *name);

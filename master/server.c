@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -81,18 +80,6 @@ void server_apply_log_settings(struct server *s)
 {
     log_output_set_format(s->log, s->config->log_json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
     log_set_level(s->config->log_level);
-}
-
-/** As many descriptors as the system allows: workers inherit the limit and derive from it how many connections they can hold. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        log_errno(LOG_WARN, "cannot raise the limit of open files", errno, LOG_KEY_DETAIL, NULL);
 }
 
 void server_log_failure(const char *message, const char *error)
@@ -170,6 +157,7 @@ static int load_state(struct server *s)
     state_set_rate(s->state, s->config->rate_limit, s->config->rate_window_ms);
     state_set_geoip_available(s->state, s->config->geoip_db != NULL);
     server_log_loaded(s, &loaded);
+    state_log_differences(s->state, s->config);
     return loaded.country_rules == 0 || s->config->geoip_db != NULL ? CLI_DONE : refuse_countries(loaded.country_rules);
 }
 
@@ -360,7 +348,7 @@ static int start(struct server *s)
     if ((status = load_config(s)) != CLI_DONE || (status = start_log(s)) != CLI_DONE)
         return status;
     log_start(s);
-    raise_descriptor_limit();
+    server_raise_descriptor_limit(s);
     s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (s->loop == NULL)
         return fail_logged("cannot make the event loop", strerror(errno));

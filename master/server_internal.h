@@ -238,6 +238,12 @@ void server_workers_ready(struct server *s);
 /** The end, also of a start that failed. */
 void server_successor_fini(struct server *s, int exit_status);
 
+/**
+ * As many descriptors as the system allows: workers inherit the limit and derive from it how many connections they can hold. WARN if
+ * those are few.
+ */
+void server_raise_descriptor_limit(const struct server *s);
+
 /** One ERROR line with the reason. */
 void server_log_failure(const char *message, const char *error);
 

@@ -243,6 +243,8 @@ static void switch_over(struct reload *r)
     server_metrics_switch(s, &r->metrics);
     server_apply_log_settings(s);
     server_log_loaded(s, &r->loaded);
+    state_log_differences(s->state, s->config);
+    state_retry_names(s->state);
 }
 
 static void reload_fini(struct reload *r)

@@ -188,6 +188,12 @@ void state_set_worker_slots(struct state *state, unsigned worker_slots)
         tables_set_worker_slots(state->tables, worker_slots);
 }
 
+void state_retry_names(struct state *state)
+{
+    CHECK_MAGIC(state, STATE_MAGIC);
+    backend_names_retry(state->names);
+}
+
 bool state_is_settled(const struct state *state)
 {
     CHECK_MAGIC(state, STATE_MAGIC);

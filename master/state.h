@@ -66,6 +66,26 @@ void state_close(struct state **state);
 int state_load(struct state *state, const struct config *config, struct state_loaded *out,
                struct strbuf *why) MUST_CHECK;
 
+/** What of a configuration's seeds is not in force (missing), or otherwise (different). */
+struct state_difference {
+    uint64_t missing;
+    uint64_t different;
+};
+
+/**
+ * Routes of a listener's section that the database has not, or has otherwise, since it was seeded before or changed since. One look-up
+ * in the tables for each.
+ *
+ * @param listener  of the configuration that was loaded last
+ */
+struct state_difference state_compare_routes(const struct state *state, const struct config_listener *listener);
+
+/** The same for the firewall rules, which can only be missing. */
+struct state_difference state_compare_rules(const struct state *state, const struct config *config);
+
+/** Log both, one INFO line for each listener that differs: for people who expect that a change of the file takes effect. */
+void state_log_differences(const struct state *state, const struct config *config);
+
 /** The id of a listener's address; it keeps it as long as the process lives. 0, or ERR_TOO_LARGE if all ids have been given out. */
 int state_assign_id(struct state *state, const struct listen_addr *addr, uint16_t *id_out) MUST_CHECK;
 
@@ -74,6 +94,9 @@ void state_listener_gone(struct state *state, uint16_t id);
 
 /** Is every backend's name asked for once? */
 bool state_is_settled(const struct state *state);
+
+/** Ask again now for names of backends that could not be resolved, after a reload: somebody may have mended what was wrong. */
+void state_retry_names(struct state *state);
 
 /** The limit of new connections per client address (0: off) and window, in force with the next connection. */
 void state_set_rate(struct state *state, uint32_t limit, uint32_t window_ms);

@@ -5,10 +5,14 @@
  */
 
 #include "err.h"
+#include "listen_sockets.h"
 #include "log_event.h"
+#include "stats_segment.h"
 #include "supervisor_state.h"
 
 #define SETTLING_LOOKS (2000 / SLOT_LOOK_MS) /* a SYN-ACK is repeated after 1 s */
+#define FDS_PER_WORKER 2                     /* besides its listening sockets: log ring, control socket */
+#define FDS_PER_BIRTH  4                     /* the other end of that one, a pipe, and one to spare */
 
 bool supervisor_slot_is_wanted(const struct supervisor *sup, const struct worker_slot *slot)
 {
@@ -39,19 +43,6 @@ static void slot_come_back(struct supervisor *sup, struct worker_slot *slot)
     }
 }
 
-/* While sockets are added they get no connection, so that they can be closed again if one cannot be had. */
-static int supervisor_open_more(struct supervisor *sup, unsigned count, struct strbuf *why)
-{
-    supervisor_balance(sup, sup->worker_count);
-    int rc = supervisor_open_slot_sockets(sup, sup->worker_count, count, why);
-
-    if (rc == 0)
-        sup->prepared_count = count;
-    else
-        supervisor_balance(sup, 0);
-    return rc;
-}
-
 void supervisor_abort_worker_count(struct supervisor *sup)
 {
     if (sup->prepared_count == 0)
@@ -60,6 +51,23 @@ void supervisor_abort_worker_count(struct supervisor *sup)
         supervisor_close_slot_sockets(sup, i);
     sup->prepared_count = 0;
     supervisor_balance(sup, 0);
+}
+
+/* While sockets are added they get no connection, so that they can be closed again if one cannot be had. */
+static int supervisor_open_more(struct supervisor *sup, unsigned count, struct strbuf *why)
+{
+    supervisor_balance(sup, sup->worker_count);
+    int rc = supervisor_open_slot_sockets(sup, sup->worker_count, count, why);
+
+    if (rc != 0) {
+        supervisor_balance(sup, 0);
+        return rc;
+    }
+    unsigned more = (count - sup->worker_count) * FDS_PER_WORKER + FDS_PER_BIRTH;
+    sup->prepared_count = count;
+    if ((rc = listen_sockets_spare(sup->options.stats->fd, more, why)) != 0)
+        supervisor_abort_worker_count(sup);
+    return rc;
 }
 
 static int supervisor_grow(struct supervisor *sup, unsigned count, struct strbuf *why)

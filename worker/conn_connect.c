@@ -90,6 +90,33 @@ static void prepend_proxy_header(struct conn *c)
     s->has_proxy_header_out = false; /* it is part of the bytes now, also for the next address */
 }
 
+/**
+ * A port of this host where nobody listens may be the very one that connect() takes for our own end: both SYNs then meet, and we would
+ * talk to ourselves (RFC 9293 3.5, simultaneous open). Only a port of the range that connect() takes from can be met.
+ */
+static bool is_connected_to_itself(const struct conn *c, const struct target *target)
+{
+    const struct host_facts *host = &conn_worker(c)->host;
+    struct ip_endpoint far = ip_endpoint_of_sockaddr(&target->addr);
+    struct sockaddr_storage ss = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof ss;
+
+    if (far.addr.family == 0 || far.port < host->first_port || far.port > host->last_port ||
+        getsockname(c->back.fd, (struct sockaddr *)&ss, &len) != 0)
+        return false;
+    struct ip_endpoint near = ip_endpoint_of_sockaddr(&ss);
+    return near.port == far.port && ip_addr_equal(&near.addr, &far.addr);
+}
+
+/** What connect() says of a host without IPv6 is what it says where no port is left. */
+static int connect_error(const struct conn *c, const struct target *target)
+{
+    bool is_out_of_reach =
+        errno == EADDRNOTAVAIL && target->addr.ss_family == AF_INET6 && !conn_worker(c)->host.has_ipv6;
+
+    return is_out_of_reach ? ENETUNREACH : errno;
+}
+
 /** Begin to connect to the next address. 0, or the errno that speaks against this address. */
 static int open_next(struct conn *c)
 {
@@ -106,7 +133,9 @@ static int open_next(struct conn *c)
     c->back.fd = fd;
     int rc = connect(fd, (struct sockaddr *)&target.addr, target.len);
     if (rc != 0 && errno != EINPROGRESS)
-        return errno;
+        return connect_error(c, &target);
+    if (is_connected_to_itself(c, &target))
+        return ECONNREFUSED;
     c->back.is_writable = rc == 0 || target.is_near; /* sending then tells whether it is connected, without a wait */
     return 0;
 }

@@ -56,11 +56,44 @@ void control_tell_ready(void)
     tell(CTL_READY, bytes_of(NULL, 0));
 }
 
-void control_tell_listener_removed(uint16_t id)
+static int send_removed(uint16_t id)
 {
     struct ctl_listener_id payload = {.id = id};
 
-    tell(CTL_LISTENER_REMOVED, bytes_of(&payload, sizeof payload));
+    return ctl_send(HANDOVER_FD_CONTROL, CTL_LISTENER_REMOVED, bytes_of(&payload, sizeof payload), -1);
+}
+
+void control_send_rest(struct worker *w)
+{
+    unsigned sent = 0;
+    int rc = 0;
+
+    while (sent < w->unsent_count && (rc = send_removed(w->unsent_removed[sent])) == 0)
+        sent++;
+    w->unsent_count -= sent;
+    memmove(w->unsent_removed, w->unsent_removed + sent, w->unsent_count * sizeof w->unsent_removed[0]);
+    if (rc == ERR_UNAVAILABLE)
+        ev_io_start(w->loop, &w->control_writes);
+    else
+        ev_io_stop(w->loop, &w->control_writes);
+}
+
+static void on_control_writable(EV_P_ ev_io *io, int revents)
+{
+    struct worker *w = io->data;
+
+    (void)loop;
+    (void)revents;
+    CHECK_MAGIC(w, WORKER_MAGIC);
+    control_send_rest(w);
+}
+
+void control_tell_listener_removed(struct worker *w, uint16_t id)
+{
+    CHECK(w->unsent_count < SHM_LISTENERS_MAX); /* an id comes back only after the master has been told */
+    w->unsent_removed[w->unsent_count++] = id;
+    if (!ev_is_active(&w->control_writes))
+        control_send_rest(w);
 }
 
 /* ---- what the master says: each handler gets a payload that ctl_message_is_valid() has passed, and owns passed_fd ---- */
@@ -99,7 +132,7 @@ static int remove_listener(struct worker *w, struct bytes payload, int passed_fd
     struct listener *l = listener_find(w, id.id);
     if (l != NULL)
         listener_close(l);
-    control_tell_listener_removed(id.id);
+    control_tell_listener_removed(w, id.id);
     return 0;
 }
 
@@ -199,4 +232,6 @@ void control_start(struct worker *w)
     ev_io_init(&w->control_io, on_control_readable, HANDOVER_FD_CONTROL, EV_READ);
     w->control_io.data = w;
     ev_io_start(w->loop, &w->control_io);
+    ev_io_init(&w->control_writes, on_control_writable, HANDOVER_FD_CONTROL, EV_WRITE);
+    w->control_writes.data = w;
 }

@@ -15,6 +15,11 @@ void control_start(struct worker *w);
 
 /** Tell the master something. A master that is gone or does not listen is noticed elsewhere. */
 void control_tell_ready(void);
-void control_tell_listener_removed(uint16_t id);
+
+/** The same; what the socket does not take now is sent when it does: the master closes its end of a listener only then. */
+void control_tell_listener_removed(struct worker *w, uint16_t id);
+
+/** Try again to send what could not be sent; called at every tick, for a kernel that was short of memory. */
+void control_send_rest(struct worker *w);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "bytes.h"
 #include "conn.h"
+#include "conn_cap.h"
 #include "err.h"
 #include "log_event.h"
 #include "worker.h"
@@ -99,6 +100,12 @@ static int copy_properties(struct listener *l, const struct ctl_listener *spec)
     return 0;
 }
 
+static void count_listener(struct worker *w, int change)
+{
+    w->listener_count = (unsigned)((int)w->listener_count + change);
+    w->conn_cap = conn_cap(w->descriptor_limit, w->listener_count);
+}
+
 int listener_add(struct worker *w, const struct ctl_listener *spec, int fd)
 {
     struct listener *l = calloc(1, sizeof *l);
@@ -125,6 +132,7 @@ int listener_add(struct worker *w, const struct ctl_listener *spec, int fd)
     l->io.data = l;
     l->next = w->listeners;
     w->listeners = l;
+    count_listener(w, 1);
     if (w->state == WORKER_RUNNING)
         listener_watch(l, true);
     return 0;
@@ -185,6 +193,7 @@ void listener_close(struct listener *l)
      */
     close(l->io.fd);
     l->io.fd = -1;
+    count_listener(l->worker, -1);
     listener_conn_ended(l);
 }
 

@@ -27,8 +27,6 @@
 
 #define ACCEPT_PAUSE_S        0.1
 #define PAUSE_LOG_INTERVAL_MS 10000
-#define RESERVED_DESCRIPTORS  64 /* loop, control socket, listeners, and those that arrive with messages */
-#define DESCRIPTORS_PER_CONN  2
 
 /* ---- accepting: on, off, paused ---- */
 
@@ -111,7 +109,7 @@ void worker_drain(struct worker *w)
         if (l->io.fd >= 0) {
             uint16_t id = l->id;
             listener_close(l); /* may free l */
-            control_tell_listener_removed(id);
+            control_tell_listener_removed(w, id);
         }
     }
     leave_when_drained(w);
@@ -142,6 +140,8 @@ static void on_tick(EV_P_ ev_timer *timer, int revents)
     atomic_store_explicit(&w->mine->heartbeat, atomic_load_explicit(&w->mine->heartbeat, memory_order_relaxed) + 1,
                           memory_order_release);
     wheel_advance(&w->wheel, now, conn_on_tick, w);
+    if (w->unsent_count > 0)
+        control_send_rest(w);
     if (w->state == WORKER_DRAINING && now >= w->drain_deadline_ms)
         worker_stop(w);
 }
@@ -181,16 +181,12 @@ static int map_shared_memory(struct worker *w, const struct handover *h, struct 
     return 0;
 }
 
-static uint32_t conn_cap_of_descriptors(void)
+static uint64_t descriptor_limit(void)
 {
     struct rlimit limit = {.rlim_cur = 1024};
-    uint64_t usable;
 
     (void)getrlimit(RLIMIT_NOFILE, &limit);
-    usable = limit.rlim_cur > 2ull * RESERVED_DESCRIPTORS ? limit.rlim_cur - RESERVED_DESCRIPTORS : limit.rlim_cur / 2;
-    if (usable / DESCRIPTORS_PER_CONN > UINT32_MAX)
-        return UINT32_MAX;
-    return usable >= DESCRIPTORS_PER_CONN ? (uint32_t)(usable / DESCRIPTORS_PER_CONN) : 1;
+    return limit.rlim_cur;
 }
 
 /** The master's signals are the master's: a terminal or a service manager that signals the whole group must not cut connections. */
@@ -227,7 +223,8 @@ static int be_born(struct worker *w, struct strbuf *why)
     struct handover h;
     int rc;
 
-    w->conn_cap = conn_cap_of_descriptors(); /* the sandbox does not let us ask any more */
+    w->descriptor_limit = descriptor_limit(); /* the sandbox does not let us ask any more */
+    host_facts_read(&w->host);
     if ((rc = control_receive_handover(&h, why)) != 0 || (rc = map_shared_memory(w, &h, why)) != 0 ||
         (rc = start_loop(w, why)) != 0 || (rc = sandbox_enter(h.drop_uid, h.drop_gid, why)) != 0)
         return rc;

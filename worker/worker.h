@@ -8,6 +8,7 @@
 #include "client_hello.h"
 #include "ctl_msg.h"
 #include "handover.h"
+#include "host_facts.h"
 #include "pool.h"
 #include "shm_layout.h"
 #include "table_view.h"
@@ -56,13 +57,19 @@ struct worker {
     struct pool conns;
     struct pool setups;
     uint32_t conn_count; /* open connections */
-    uint32_t conn_cap;   /* of them, that the descriptors suffice for */
+    uint32_t conn_cap;   /* of them, that the descriptors suffice for: conn_cap.h */
+    uint64_t descriptor_limit;
+    struct host_facts host;
+    unsigned listener_count; /* open ones */
     bool is_accept_paused;
     uint64_t pause_logged_ms; /* monotonic; a worker at its limit says so now and then, not at each connection */
     uint64_t conn_serial;
     uint64_t drain_deadline_ms; /* monotonic; while draining */
 
     ev_io control_io;
+    ev_io control_writes;                       /* active while the socket is full */
+    unsigned unsent_count;                      /* of the next */
+    uint16_t unsent_removed[SHM_LISTENERS_MAX]; /* listeners that the master is to be told of, in order */
     ev_timer tick_timer;
     ev_timer accept_timer; /* ends a pause of accepting */
 

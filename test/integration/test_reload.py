@@ -215,9 +215,18 @@ def test_rate_limit_changes_without_forgetting_who_is_over_it(running):
 
 def test_routes_and_rules_of_the_file_are_not_taken_again(running):
     daemon = running()
-    daemon.listeners[0].routes = ["other.example.com 127.0.0.1:1"]
+    assert not differences(daemon), "what was just seeded"
+    daemon.listeners[0].routes = ["other.example.com 127.0.0.1:1", "* 127.0.0.1:1"]
     reload(daemon, text_of(daemon, firewall={"blocked_ips": "127.0.0.1"}))
     assert is_served(daemon.port), "the database is the source of truth"
+    rules, routes = differences(daemon)
+    assert routes["listener"] == daemon.listeners[0].addr and (routes["missing"], routes["different"]) == ("1", "1")
+    assert "mc-proxy routes import" in routes["msg"] and "mc-proxy firewall import" in rules["msg"]
+    assert rules["missing"] == "1"
+
+
+def differences(daemon):
+    return [e for e in daemon.events() if "the database decides" in e["msg"]]
 
 
 @pytest.mark.parametrize("sections, word", [({"database": {"path": "other.db"}}, "[database] path"),

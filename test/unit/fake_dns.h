@@ -180,10 +180,12 @@ static void fake_on_query(EV_P_ ev_io *w, int revents)
     }
 }
 
-static inline void fake_dns_start(struct fake_dns *dns, struct ev_loop *loop, struct fake_name *names,
-                                  unsigned name_count)
+/** At 127.0.0.`host`, on this port; 0: any. Returns the port. */
+static inline uint16_t fake_dns_start_at(struct fake_dns *dns, struct ev_loop *loop, struct fake_name *names,
+                                         unsigned name_count, unsigned host, uint16_t port)
 {
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in addr = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(0x7f000000u + host)};
     socklen_t addr_len = sizeof addr;
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
@@ -191,10 +193,17 @@ static inline void fake_dns_start(struct fake_dns *dns, struct ev_loop *loop, st
         getsockname(fd, (struct sockaddr *)&addr, &addr_len) != 0)
         abort();
     *dns = (struct fake_dns){.loop = loop, .names = names, .name_count = name_count};
-    snprintf(dns->servers, sizeof dns->servers, "127.0.0.1:%u", ntohs(addr.sin_port));
+    snprintf(dns->servers, sizeof dns->servers, "127.0.0.%u:%u", host, ntohs(addr.sin_port));
     ev_io_init(&dns->io, fake_on_query, fd, EV_READ);
     dns->io.data = dns;
     ev_io_start(loop, &dns->io);
+    return ntohs(addr.sin_port);
+}
+
+static inline void fake_dns_start(struct fake_dns *dns, struct ev_loop *loop, struct fake_name *names,
+                                  unsigned name_count)
+{
+    fake_dns_start_at(dns, loop, names, name_count, 1, 0);
 }
 
 static inline void fake_dns_stop(struct fake_dns *dns)

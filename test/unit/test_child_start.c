@@ -19,6 +19,7 @@
 #include "clock.h"
 #include "err.h"
 
+/* The shape is child_exec_fn's. NOLINTBEGIN(readability-non-const-parameter) */
 static void exec_path(void *context, int *report_fd)
 {
     char *argv[] = {context, NULL}, *environment[] = {NULL};
@@ -148,6 +149,7 @@ static void exec_show_signals(void *context, int *report_fd)
     }
 }
 
+/* NOLINTEND(readability-non-const-parameter) */
 static void test_signals_are_reset(void **state)
 {
     pid_t pid;

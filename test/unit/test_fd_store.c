@@ -82,8 +82,11 @@ static const char *heard(struct fixture *f)
             continue;
         }
         assert_int_equal(sscanf(text, "FDSTORE=1\nFDPOLL=0\nFDNAME=%255s", name), 1);
-        int fd;
-        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof fd);
+        const struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
+        int fd = -1;
+        assert_non_null(header);
+        if (header != NULL)
+            memcpy(&fd, CMSG_DATA(header), sizeof fd);
         close(fd);
         strbuf_addf(&out, "+%s ", name);
     }

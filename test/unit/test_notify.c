@@ -215,15 +215,18 @@ static void test_reloading_comes_with_the_monotonic_time(void **state)
     struct manager *m = *state;
     struct notify notify;
     struct timespec before, after;
-    unsigned long long usec;
-    char rest;
+    static const char expected[] = "RELOADING=1\nMONOTONIC_USEC=";
 
     manager_listen(m, '@');
     notify_init(&notify);
     clock_gettime(CLOCK_MONOTONIC, &before);
     assert_true(notify_reloading(&notify));
     clock_gettime(CLOCK_MONOTONIC, &after);
-    assert_int_equal(sscanf(received(m), "RELOADING=1\nMONOTONIC_USEC=%llu%c", &usec, &rest), 1);
+    const char *said = received(m);
+    assert_memory_equal(said, expected, sizeof expected - 1);
+    char *end;
+    unsigned long long usec = strtoull(said + sizeof expected - 1, &end, 10);
+    assert_string_equal(end, "");
     assert_in_range(usec, (uint64_t)before.tv_sec * 1000000 + (uint64_t)before.tv_nsec / 1000,
                     (uint64_t)after.tv_sec * 1000000 + (uint64_t)after.tv_nsec / 1000);
 }

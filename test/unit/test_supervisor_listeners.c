@@ -2,6 +2,8 @@
 
 #include "supervisor_fixture.h"
 
+#include <sys/resource.h>
+
 static void test_a_listener_added_later_reaches_every_worker(void **state)
 {
     struct fixture *f = *state;
@@ -197,6 +199,62 @@ static void test_more_workers_share_the_load(void **state)
     assert_int_equal(supervisor_set_worker_count(f->sup, SHM_WORKERS_MAX + 1, &why), ERR_RANGE);
 }
 
+static void prepare_count(struct fixture *f, unsigned count)
+{
+    char text[256];
+    struct strbuf why = STRBUF_OF(text);
+
+    assert_int_equal(supervisor_prepare_worker_count(f->sup, count, &why), 0);
+}
+
+static void test_sockets_prepared_for_more_workers_get_no_connection_until_they_are_used(void **state)
+{
+    struct fixture *f = *state;
+    uint16_t port = fixture_start(f, 2);
+    unsigned before = open_fd_count(), seen = 0;
+
+    prepare_count(f, 8);
+    assert_int_equal(open_fd_count(), before + 6);
+    for (unsigned i = 0; i < 100; i++)
+        assert_true(client_ask(f, port).slot < 2); /* nobody would answer at the others */
+    supervisor_abort_worker_count(f->sup);
+    supervisor_abort_worker_count(f->sup);
+    assert_int_equal(open_fd_count(), before);
+
+    prepare_count(f, 4);
+    uint16_t second = fixture_add_listener(f, 1); /* for as many workers */
+    set_count(f, 4);
+    WAIT_UNTIL(f, f->ready_count == 2);
+    for (unsigned tries = 0; seen != 255 && tries < 1000; tries++)
+        seen |= 1u << client_ask(f, port).slot | 16u << client_ask(f, second).slot;
+    assert_int_equal(seen, 255);
+}
+
+static void test_too_few_descriptors_for_more_workers_change_nothing(void **state)
+{
+    struct fixture *f = *state;
+    uint16_t port = fixture_start(f, 2);
+    unsigned before = open_fd_count();
+    struct rlimit whole, scarce;
+    char text[256];
+    struct strbuf why = STRBUF_OF(text);
+
+    fixture_add_listener(f, 1);
+    before += 2;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &whole), 0);
+    scarce = whole;
+    scarce.rlim_cur = before + 15; /* highest number: a little more than there are */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &scarce), 0);
+    assert_int_equal(supervisor_prepare_worker_count(f->sup, 64, &why), ERR_NO_SPACE);
+    assert_non_null(strstr(text, "LimitNOFILE"));
+    assert_int_equal(supervisor_set_worker_count(f->sup, 64, &why), ERR_NO_SPACE);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &whole), 0);
+    assert_int_equal(open_fd_count(), before);
+    assert_int_equal(supervisor_worker_count(f->sup), 2);
+    for (unsigned i = 0; i < 100; i++)
+        client_ask(f, port);
+}
+
 /* A stream of clients runs all the while; every single one must be served. */
 static void test_fewer_workers_lose_no_connection(void **state)
 {
@@ -334,6 +392,8 @@ int main(int argc, char **argv)
         CASE(test_a_listener_on_its_way_out_survives_the_death_of_its_worker),
         CASE(test_a_socket_passed_in_is_shared_by_all_workers),
         CASE(test_more_workers_share_the_load),
+        CASE(test_sockets_prepared_for_more_workers_get_no_connection_until_they_are_used),
+        CASE(test_too_few_descriptors_for_more_workers_change_nothing),
         CASE(test_fewer_workers_lose_no_connection),
         CASE(test_what_waits_for_a_surplus_worker_is_served_first),
         CASE(test_a_retiring_worker_comes_back_and_one_that_is_gone_is_started_again),

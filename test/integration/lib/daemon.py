@@ -57,8 +57,11 @@ class Daemon:
     # ---- starting
 
     def write_config(self, text):
-        with open(self.config_path, "w", encoding="utf-8") as f:
+        """Replaces the file at once: a reload that an earlier signal caused never sees half of it."""
+        fresh = f"{self.config_path}.new"
+        with open(fresh, "w", encoding="utf-8") as f:
             f.write(text)
+        os.replace(fresh, self.config_path)
 
     def launch(self):
         """Start it without waiting."""

@@ -1,0 +1,225 @@
+/* A resolv.conf that changes under the resolver: the next look-up asks whom it names, and so do those under way. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include "clock.h"
+#include "fake_dns.h"
+#include "log_event.h"
+#include "resolver.h"
+
+#define FIRST  "127.0.0.1"
+#define SECOND "127.0.0.2"
+
+struct bench {
+    struct ev_loop *loop;
+    struct ev_timer tick;
+    struct fake_dns first, second;
+    struct resolver *resolver;
+    char folder[32];
+    char conf[64];
+    unsigned answers;
+    struct addr_set last;
+    unsigned changes_logged, refusals_logged;
+};
+
+static void on_tick(EV_P_ ev_timer *timer, int revents)
+{
+    (void)loop;
+    (void)timer;
+    (void)revents;
+}
+
+static void on_log(struct bytes record, void *context)
+{
+    struct bench *b = context;
+    struct log_record_reader r;
+
+    assert_int_equal(log_record_open(&r, record), 0);
+    b->changes_logged += bytes_equal_str(r.message, "resolv.conf has changed: names are asked for as it says");
+    b->refusals_logged +=
+        bytes_equal_str(r.message, "resolv.conf has changed and cannot be used: names are asked for as before");
+}
+
+static void on_answer(const char *name, const struct addr_set *addrs, void *context)
+{
+    struct bench *b = context;
+
+    (void)name;
+    b->answers++;
+    b->last = *addrs;
+}
+
+/** The file that names this server, put in place at once. */
+static void name_server(struct bench *b, const char *server)
+{
+    char fresh[80];
+
+    snprintf(fresh, sizeof fresh, "%s/fresh", b->folder);
+    FILE *file = fopen(fresh, "we");
+    assert_non_null(file);
+    fprintf(file, "nameserver %s\n", server);
+    fclose(file);
+    assert_int_equal(rename(fresh, b->conf), 0);
+}
+
+static struct fake_name first_names[] = {{.name = "app.test", .ttl = 1, .v4 = {"10.0.0.1"}},
+                                         {.name = "slow.test", .ttl = 1, .is_mute = true}};
+static struct fake_name second_names[] = {{.name = "app.test", .ttl = 1, .v4 = {"10.0.0.2"}},
+                                          {.name = "slow.test", .ttl = 1, .v4 = {"10.0.0.3"}},
+                                          {.name = "new.test", .ttl = 1, .v4 = {"10.0.0.4"}}};
+
+static int setup(void **state)
+{
+    struct bench *b = calloc(1, sizeof *b);
+
+    b->loop = ev_loop_new(EVFLAG_AUTO);
+    ev_timer_init(&b->tick, on_tick, 0.005, 0.005);
+    ev_timer_start(b->loop, &b->tick);
+    uint16_t port = fake_dns_start_at(&b->first, b->loop, first_names, 2, 1, 0); /* resolv.conf names no ports */
+    fake_dns_start_at(&b->second, b->loop, second_names, 3, 2, port);
+    snprintf(b->folder, sizeof b->folder, "/tmp/mc-proxy-dns-XXXXXX");
+    if (mkdtemp(b->folder) == NULL)
+        return -1;
+    snprintf(b->conf, sizeof b->conf, "%s/resolv.conf", b->folder);
+    name_server(b, FIRST);
+    log_set_sink(on_log, b);
+    struct resolver_options options = {.resolv_conf = b->conf,
+                                       .port = port,
+                                       .ttl_min_ms = 50,
+                                       .ttl_max_ms = 50,
+                                       .query_timeout_ms = 60000,
+                                       .retry_min_ms = 60000,
+                                       .retry_max_ms = 60000};
+    assert_int_equal(resolver_new(b->loop, &options, on_answer, b, &b->resolver), 0);
+    *state = b;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct bench *b = *state;
+
+    resolver_free(&b->resolver);
+    fake_dns_stop(&b->first);
+    fake_dns_stop(&b->second);
+    ev_timer_stop(b->loop, &b->tick);
+    ev_loop_destroy(b->loop);
+    log_set_sink(NULL, NULL);
+    unlink(b->conf);
+    rmdir(b->folder);
+    free(b);
+    return 0;
+}
+
+#define RUN_UNTIL(b, condition)                             \
+    do {                                                    \
+        uint64_t end_ms = clock_monotonic_ms() + 10000;     \
+        while (!(condition)) {                              \
+            ev_run((b)->loop, EVRUN_ONCE);                  \
+            if (clock_monotonic_ms() > end_ms)              \
+                fail_msg("never happened: %s", #condition); \
+        }                                                   \
+    } while (0)
+
+static void expect_last(const struct bench *b, uint8_t last_byte)
+{
+    assert_int_equal(b->last.count, 1);
+    assert_int_equal(b->last.addrs[0].bytes[3], last_byte);
+}
+
+static void test_the_next_look_up_asks_the_new_server(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(resolver_watch(b->resolver, "app.test"), 0);
+    RUN_UNTIL(b, b->answers == 1);
+    expect_last(b, 1);
+    name_server(b, SECOND);
+    RUN_UNTIL(b, b->answers == 2);
+    expect_last(b, 2);
+    assert_int_equal(b->changes_logged, 1);
+    unsigned asked = b->first.asked;
+    RUN_UNTIL(b, second_names[0].asked >= 5);
+    assert_int_equal(b->first.asked, asked); /* nothing goes to the old one any more */
+    assert_int_equal(b->changes_logged, 1);
+}
+
+static void test_a_look_up_under_way_is_begun_anew(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(resolver_watch(b->resolver, "slow.test"), 0);
+    RUN_UNTIL(b, first_names[1].asked > 0); /* and will not answer for a minute */
+    name_server(b, SECOND);
+    assert_int_equal(resolver_watch(b->resolver, "new.test"), 0);
+    RUN_UNTIL(b, b->answers == 2);
+    assert_int_equal(resolver_unsettled_count(b->resolver), 0);
+    assert_int_equal(resolver_addresses(b->resolver, "slow.test").addrs[0].bytes[3], 3);
+    assert_int_equal(resolver_addresses(b->resolver, "new.test").addrs[0].bytes[3], 4);
+}
+
+static void test_a_failed_name_is_asked_again_when_told(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(resolver_watch(b->resolver, "new.test"), 0);
+    RUN_UNTIL(b, resolver_unsettled_count(b->resolver) == 0); /* does not exist; the next try is in a minute */
+    name_server(b, SECOND);
+    resolver_retry(b->resolver);
+    resolver_retry(b->resolver); /* queued already */
+    RUN_UNTIL(b, b->answers == 1);
+    expect_last(b, 4);
+}
+
+static void test_a_file_that_is_gone_changes_nothing(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(resolver_watch(b->resolver, "app.test"), 0);
+    RUN_UNTIL(b, b->answers == 1);
+    assert_int_equal(unlink(b->conf), 0);
+    unsigned asked = first_names[0].asked;
+    RUN_UNTIL(b, first_names[0].asked >= asked + 3);
+    assert_int_equal(b->changes_logged + b->refusals_logged, 0);
+    name_server(b, SECOND);
+    RUN_UNTIL(b, b->answers == 2);
+    expect_last(b, 2);
+}
+
+static void test_names_are_forgotten_in_the_middle_of_a_change(void **state)
+{
+    struct bench *b = *state;
+
+    for (unsigned i = 0; i < 5; i++) {
+        assert_int_equal(resolver_watch(b->resolver, "slow.test"), 0);
+        RUN_UNTIL(b, first_names[1].asked > 0);
+        name_server(b, i % 2 == 0 ? SECOND : FIRST);
+        resolver_unwatch(b->resolver, "slow.test");
+        assert_int_equal(resolver_watch(b->resolver, "app.test"), 0);
+        unsigned answers = b->answers;
+        RUN_UNTIL(b, b->answers > answers);
+        resolver_unwatch(b->resolver, "app.test");
+        first_names[1].asked = i % 2 == 0 ? 1 : 0;
+    }
+}
+
+#define CASE(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(test_the_next_look_up_asks_the_new_server),          CASE(test_a_look_up_under_way_is_begun_anew),
+        CASE(test_a_failed_name_is_asked_again_when_told),        CASE(test_a_file_that_is_gone_changes_nothing),
+        CASE(test_names_are_forgotten_in_the_middle_of_a_change),
+    };
+
+    return cmocka_run_group_tests_name("resolver_conf", tests, NULL, NULL);
+}
