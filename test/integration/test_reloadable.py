@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from lib import clients, hello, procfs
+from lib import clients, hello, metrics, procfs
 from lib import proxy_headers as ph
 from lib.backends import BlackHole, EchoBackend
 from lib.config import Listener, config_text
@@ -237,7 +237,27 @@ def metrics_addr(b):
     b.start()
     port = free_port()
     b.reload(metrics={"addr": f"127.0.0.1:{port}"})
-    assert port in procfs.listening_ports() or b.events("[metrics] was checked"), "neither served nor said"
+    assert metrics.scrape(port)("mcproxy_last_reload_successful") == 1
+
+
+def _route_series(port):
+    return sum(name.startswith("mcproxy_route_") for name, _ in metrics.scrape(port).samples)
+
+
+def metrics_routes(b):
+    port = free_port()
+    b.start(metrics={"addr": f"127.0.0.1:{port}"})
+    assert _route_series(port) == 0
+    b.reload(metrics={"addr": f"127.0.0.1:{port}", "routes": "true"})
+    assert _route_series(port) == 5
+
+
+def metrics_max_series(b):
+    port = free_port()
+    b.start(metrics={"addr": f"127.0.0.1:{port}", "routes": "true"})
+    assert _route_series(port) == 5
+    b.reload(metrics={"addr": f"127.0.0.1:{port}", "routes": "true", "max_series": 4})
+    assert _route_series(port) == 0
 
 
 def _country_database(b, name, *networks):
@@ -351,6 +371,7 @@ PROOFS = {
     ("proxy", "half_close_timeout"): half_close_timeout, ("proxy", "shutdown_timeout"): shutdown_timeout,
     ("grpc", "addr"): grpc_addr, ("grpc", "tls_cert"): grpc_tls_cert, ("grpc", "tls_key"): grpc_tls_key,
     ("grpc", "client_ca"): grpc_client_ca, ("metrics", "addr"): metrics_addr,
+    ("metrics", "routes"): metrics_routes, ("metrics", "max_series"): metrics_max_series,
     ("firewall", "geoip_db"): geoip_db, ("firewall", "blocked_ips"): _seeded_rules("blocked_ips", "127.0.0.1"),
     ("firewall", "blocked_cidrs"): _seeded_rules("blocked_cidrs", "127.0.0.0/8"),
     ("firewall", "blocked_countries"): _seeded_rules("blocked_countries", "KP"),
