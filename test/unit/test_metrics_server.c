@@ -213,7 +213,7 @@ static void test_a_connection_serves_many_requests_in_any_pieces(void **state)
         say(fd, first);
         turn(f, 2);
         assert_int_equal(f->renders, cut);
-        say(fd, REQUEST + cut);
+        say(fd, &REQUEST[cut]);
         hear(f, fd, &ended);
         assert_int_equal(count(got, "HTTP/1.1 200 OK"), 1);
         assert_false(ended);
