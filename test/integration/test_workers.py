@@ -197,7 +197,7 @@ def test_new_server_starts_at_once_beside_the_workers_of_a_killed_master(new_dae
 
 def _refuses(port):
     try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
+        socket.create_connection(("127.0.0.1", port), 5).close()  # a SYN that came with the signal is repeated after 1 s
         return False
     except (ConnectionRefusedError, ConnectionResetError):
         return True
@@ -247,6 +247,7 @@ def test_connection_that_comes_when_a_worker_has_closed_its_listener_and_the_mas
     os.kill(worker, signal.SIGSTOP)
     daemon.signal(signal.SIGTERM)
     daemon.wait_for_log(lambda e: "stopping" in e["msg"])
+    time.sleep(0.3)  # the worker has been told by now; it hears it when it goes on
     os.kill(daemon.pid, signal.SIGSTOP)
     os.kill(worker, signal.SIGCONT)
     wait_until(lambda: not _accepts(daemon.port), 5, "the worker to close its listener")
@@ -261,12 +262,12 @@ def test_connection_that_comes_when_a_worker_has_closed_its_listener_and_the_mas
 
 def _accepts(port):
     """Is a connection served, and not only taken by the kernel?"""
-    with clients.connect(port, timeout=0.3) as s:
-        s.sendall(HELLO)
-        try:
+    try:
+        with clients.connect(port, timeout=0.3) as s:
+            s.sendall(HELLO)
             return bool(s.recv(1))
-        except TimeoutError:
-            return False
+    except TimeoutError:
+        return False
 
 
 def test_connections_that_do_not_end_are_closed_after_shutdown_timeout(proxy, echo):
