@@ -3,12 +3,15 @@
  * handshakes that it has answered run into nothing. So, in this order: no new handshakes; those under way complete into the
  * queues; then the workers are told to serve their queues and to close.
  *
- *     SYNs dropped --> look: a handshake under way? --no--> LISTENER_REMOVE, DRAIN: accept until the queue is empty, close
- *                          ^                   |yes
- *                          +------ 10 ms ------+ at most 2 s: a lost SYN-ACK is repeated after one
+ *     3 ms --> SYNs dropped --> look: a handshake under way? --no--> LISTENER_REMOVE, DRAIN: accept what is queued, close
+ *                                 ^                  |yes
+ *                                 +----- 10 ms ------+ at most 2 s: a lost SYN-ACK is repeated after one
+ *
+ * A client whose SYN is dropped hears neither yes nor no for a second. So that there are few, no time is lost behind that.
  */
 
 #include <errno.h>
+#include <time.h>
 
 #include "clock.h"
 #include "handshakes.h"
@@ -16,7 +19,8 @@
 #include "log_event.h"
 #include "supervisor_state.h"
 
-#define FIRST_LOOK_S   0.002 /* a SYN that another CPU has taken just before is a handshake by then */
+#define STILL_OPEN_S   0.003   /* who connects in the very moment of a signal is served, not left without an answer */
+#define DEAF_PAUSE_NS  200000L /* a SYN that another CPU has taken just before is a handshake by then */
 #define LOOK_S         0.010
 #define CLOSING_MAX_MS 2000
 #define BLIND_MS       300 /* where the kernel does not tell: most round trips are shorter */
@@ -27,9 +31,10 @@ static bool is_ours_alone(const struct listener_record *record)
     return record->shared_fd < 0;
 }
 
-static void refuse_new(struct listener_record *record)
+static void make_deaf(struct listener_record *record)
 {
-    record->closing_begun_ms = clock_monotonic_ms();
+    record->is_deaf = true;
+    record->deaf_since_ms = clock_monotonic_ms();
     for (unsigned i = 0; i < SHM_WORKERS_MAX; i++) {
         if (record->fds[i] < 0 || listen_sockets_refuse_new(record->fds[i]) == 0)
             continue;
@@ -52,20 +57,33 @@ struct closing_look {
     bool is_pending[SHM_LISTENERS_MAX];
 };
 
-static void look(struct supervisor *sup, struct closing_look *look)
+static void collect(struct supervisor *sup, struct closing_look *look)
 {
-    uint64_t now_ms = clock_monotonic_ms();
+    static const struct timespec pause = {.tv_nsec = DEAF_PAUSE_NS};
+    bool is_any_new = false;
 
     look->count = 0;
     for (unsigned id = 0; id < SHM_LISTENERS_MAX; id++) {
-        if (!is_awaited(sup, sup->listeners[id]))
+        struct listener_record *record = sup->listeners[id];
+        if (!is_awaited(sup, record))
             continue;
-        look->records[look->count] = sup->listeners[id];
-        look->addrs[look->count++] = sup->listeners[id]->addr;
+        if (!record->is_deaf) {
+            make_deaf(record);
+            is_any_new = true;
+        }
+        look->records[look->count] = record;
+        look->addrs[look->count++] = record->addr;
     }
+    if (is_any_new)
+        nanosleep(&pause, NULL); /* a timer of the loop would wait a whole millisecond at least */
+}
+
+static void look_at_all(struct closing_look *look)
+{
+    uint64_t now_ms = clock_monotonic_ms();
     bool is_blind = handshakes_look(look->addrs, look->count, look->is_pending) != 0;
     for (unsigned i = 0; i < look->count; i++) {
-        uint64_t waited_ms = now_ms - look->records[i]->closing_begun_ms;
+        uint64_t waited_ms = now_ms - look->records[i]->deaf_since_ms;
         look->is_pending[i] = (is_blind || look->is_pending[i]) && waited_ms < (is_blind ? BLIND_MS : CLOSING_MAX_MS);
     }
 }
@@ -88,12 +106,13 @@ static bool close_settled(struct supervisor *sup, const struct closing_look *loo
 
 static void on_closing_look(struct ev_loop *loop, struct ev_timer *timer, int revents)
 {
-    static struct closing_look state; /* 70 KiB, too much for a stack */
+    static struct closing_look look; /* 70 KiB, too much for a stack */
     struct supervisor *sup = supervisor_check(timer->data);
 
     (void)revents;
-    look(sup, &state);
-    bool is_any_pending = close_settled(sup, &state);
+    collect(sup, &look);
+    look_at_all(&look);
+    bool is_any_pending = close_settled(sup, &look);
     if (is_any_pending) {
         ev_timer_set(timer, LOOK_S, 0.);
         ev_timer_start(loop, timer);
@@ -102,11 +121,12 @@ static void on_closing_look(struct ev_loop *loop, struct ev_timer *timer, int re
     }
 }
 
+/* What is added while others are looked at comes in with the next look. */
 static void begin(struct supervisor *sup)
 {
     if (ev_is_active(&sup->closing.timer))
         return;
-    ev_timer_set(&sup->closing.timer, FIRST_LOOK_S, 0.);
+    ev_timer_set(&sup->closing.timer, STILL_OPEN_S, 0.);
     ev_timer_start(sup->loop, &sup->closing.timer);
 }
 
@@ -129,7 +149,6 @@ void supervisor_close_record(struct supervisor *sup, struct listener_record *rec
         return;
     }
     record->is_closing = true;
-    refuse_new(record);
     begin(sup);
 }
 
@@ -143,9 +162,5 @@ void supervisor_close(struct supervisor *sup)
     sup->resize = RESIZE_NONE;
     ev_timer_stop(sup->loop, &sup->respawn_timer);
     sup->closing.is_whole = true;
-    for (unsigned id = 0; id < SHM_LISTENERS_MAX; id++) {
-        if (is_awaited(sup, sup->listeners[id]))
-            refuse_new(sup->listeners[id]);
-    }
     begin(sup);
 }

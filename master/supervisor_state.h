@@ -18,9 +18,10 @@ struct listener_record {
     struct listen_addr addr;
     int shared_fd; /* duplicate of a socket that was passed in; -1: every slot has its own */
     bool is_removing;
-    bool is_closing;           /* is_removing, and workers have not been told: handshakes under way complete first, */
-    uint64_t closing_begun_ms; /* since then (monotonic) */
-    int fds[SHM_WORKERS_MAX];  /* -1: none */
+    bool is_closing;          /* is_removing, and workers have not been told: handshakes under way complete first */
+    bool is_deaf;             /* no handshake begins any more, */
+    uint64_t deaf_since_ms;   /* since then (monotonic) */
+    int fds[SHM_WORKERS_MAX]; /* -1: none */
 };
 
 /** How a smaller number of workers is reached; a change that arrives meanwhile waits for RESIZE_NONE. */

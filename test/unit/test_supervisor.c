@@ -146,12 +146,11 @@ static void test_a_binary_that_dies_at_every_start_is_started_once_a_second(void
     fixture_order(f, 0, FAKE_DIE_AT_START);
     kill(slot_pid(f, 0), SIGKILL);
     WAIT_UNTIL(f, f->death_count >= 8);
-    for (unsigned i = 6; i < 8; i++) {
-        uint64_t gap_ms = f->deaths[i].at_ms - f->deaths[i - 1].at_ms;
-        if (gap_ms < 900) {
-            fixture_print(f);
-            fail_msg("death %u came %llu ms after the one before", i + 1, (unsigned long long)gap_ms);
-        }
+    /* Two starts, a second apart each. A death is told when this loop gets to run, on a busy machine hundreds of milliseconds late. */
+    uint64_t gap_ms = f->deaths[7].at_ms - f->deaths[5].at_ms;
+    if (gap_ms < 1400) {
+        fixture_print(f);
+        fail_msg("death 8 came %llu ms after death 6", (unsigned long long)gap_ms);
     }
     assert_true(WIFEXITED(f->deaths[1].status) && WEXITSTATUS(f->deaths[1].status) == 3);
     assert_true(slot_is(f, 1, "running")); /* the other slot does not care */

@@ -31,7 +31,7 @@ static void test_a_handshake_under_way_is_served_by_a_listener_that_is_removed(v
     assert_int_equal(supervisor_remove_listener(f->sup, 1), 0);
     struct listen_addr addr = loopback_addr(port);
     assert_true(supervisor_is_removing(f->sup, &addr));
-    assert_true(is_silent(port)); /* it would find its way to the next who listens there */
+    WAIT_UNTIL(f, is_silent(port)); /* it would find its way to the next who listens there */
     half_open_go_on(client);
     WAIT_UNTIL(f, half_open_is_connected(client));
     WAIT_UNTIL(f, client_has_answer(client, &answer));
@@ -53,7 +53,7 @@ static void test_the_same_at_the_end_of_all(void **state)
     fixture_order_now(f, 0, FAKE_IGNORE_QUEUE); /* until it is told to drain */
     fixture_order_now(f, 1, FAKE_IGNORE_QUEUE);
     supervisor_close(f->sup);
-    assert_true(is_silent(port));
+    WAIT_UNTIL(f, is_silent(port));
     half_open_go_on(client);
     WAIT_UNTIL(f, half_open_is_connected(client));
     WAIT_UNTIL(f, client_has_answer(client, &answer));
