@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -131,6 +132,8 @@ static void child_exec(void *context, int *report_fd)
     child_leave_group();
     if (child_place_fds(plan, report_fd) != 0)
         return;
+    /* An unprivileged master that may bind port 443 was given that as an ambient capability; without one, exec leaves a worker none. */
+    (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     child_close_from(HANDOVER_FD_END); /* at exec: the report pipe and the binary must stay usable until then */
     syscall(SYS_execveat, plan->binary_fd, "", plan->argv, plan->environment, AT_EMPTY_PATH);
     if (errno == ENOSYS || errno == EPERM) { /* not there, or kept away by a container's filter */
