@@ -10,14 +10,19 @@ if [ ! -f devserver/ca.pem ]; then
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=mc-proxy demo CA" \
         -keyout devserver/ca.key -out devserver/ca.pem 2>/dev/null
 fi
-for name in one two; do
-    [ -f "devserver/$name.pem" ] && continue
-    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$name.demo.test" \
-        -keyout "devserver/$name.key" -out "devserver/$name.csr" 2>/dev/null
-    printf 'subjectAltName=DNS:%s.demo.test\n' "$name" >"devserver/$name.ext"
-    openssl x509 -req -in "devserver/$name.csr" -CA devserver/ca.pem -CAkey devserver/ca.key -CAcreateserial -days 3650 \
-        -extfile "devserver/$name.ext" -out "devserver/$name.pem" 2>/dev/null
-done
+# make_certificate NAME SUBJECT-ALTERNATIVE-NAME
+make_certificate() {
+    [ ! -f "devserver/$1.pem" ] || return 0
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" \
+        -keyout "devserver/$1.key" -out "devserver/$1.csr" 2>/dev/null
+    printf 'subjectAltName=%s\n' "$2" >"devserver/$1.ext"
+    openssl x509 -req -in "devserver/$1.csr" -CA devserver/ca.pem -CAkey devserver/ca.key -CAcreateserial -days 3650 \
+        -extfile "devserver/$1.ext" -out "devserver/$1.pem" 2>/dev/null
+}
+make_certificate one DNS:one.demo.test
+make_certificate two DNS:two.demo.test
+make_certificate admin DNS:localhost,IP:127.0.0.1 # the admin API
+make_certificate operator email:operator@demo.test # who may use it over TCP
 
 children=
 # shellcheck disable=SC2317 # the trap calls it
@@ -53,6 +58,11 @@ Two names, two backends; the proxy holds no key of either. In another terminal:
 
   curl --cacert devserver/ca.pem --resolve one.demo.test:8443:127.0.0.1 https://one.demo.test:8443/
   curl --cacert devserver/ca.pem --resolve two.demo.test:8443:127.0.0.1 https://two.demo.test:8443/
+
+The admin API, on a Unix socket and on port 18446 (docs/admin-api.md):
+
+  build/mc-proxy status -c config/devserver.ini
+  build/mc-proxy routes list -c config/devserver.ini
 
 Ctrl-C ends it.
 
