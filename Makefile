@@ -1,6 +1,6 @@
 # Thin: every target is a command you could type. The build itself is CMake's (CMakePresets.json).
 
-.PHONY: all deps test-deps deploy-deps mc-proxy devserver test test-deploy lint format fuzz deb image clean
+.PHONY: all deps test-deps deploy-deps bench-deps mc-proxy devserver test test-deploy bench lint format fuzz deb image clean
 
 all: mc-proxy
 
@@ -30,6 +30,15 @@ test: test-deps ## everything but deployment, under the sanitizers; counts and s
 test-deploy: deploy-deps ## units, package, image and installer, in a booted systemd where this machine lets one boot
 	cmake --preset release
 	ctest --test-dir build -L deploy --output-on-failure
+
+bench-deps: deps
+	packaging/install-deps.sh packaging/bench-deps.txt
+
+BENCH_ROUNDS ?= 9
+bench: bench-deps ## CPU, memory and latency beside HAProxy, nginx, sniproxy and a bare relay, in one interleaved run
+	cmake --preset release
+	cmake --build --preset release --target bench
+	test/bench/compare.py --build build --rounds $(BENCH_ROUNDS)
 
 lint: test-deps ## formatting, clang-tidy, cppcheck, and a clang build with all warnings
 	test/tools/lint.sh

@@ -1,0 +1,510 @@
+/*
+ * The load of the comparison: one process plays all clients and all backends of a proxy, over loopback, in one epoll loop.
+ *
+ *     load SCENARIO proxy=PORT backend=PORT [count=N] [open=N] [hello=BYTES] [answer=BYTES] [size=BYTES] [rate=N] [from=ADDRESS]
+ *
+ *     short    count connections, `open` at a time: hello, answer, the client closes
+ *     rate     the same, begun `rate` times a second whether earlier ones have ended or not; times count from the intended start
+ *     turns    `open` connections; count turns in all: the client sends `size` bytes, the backend sends them back
+ *     upload   `open` connections; count MiB in all from the clients
+ *     download the same from the backends
+ *     idle     `open` connections that have had their answer, nothing more
+ *     blocked  count connections from the address `from`, each of which must end without a byte
+ *
+ * What needs connections opens them first. Then "ready" is printed, a line on standard input begins what is to be measured, and one
+ * line of JSON is the result. `idle` ends with the next line on standard input.
+ */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench_hello.h"
+
+#define SERVER_NAME  "www.example.com"
+#define EVENTS       256
+#define BUFFER_BYTES (256 * 1024)
+#define STUCK_S      30 /* nothing moved for so long: something is wrong, give up */
+
+enum scenario { SHORT, RATE, TURNS, UPLOAD, DOWNLOAD, IDLE, BLOCKED, SCENARIO_COUNT };
+static const char *const scenario_names[] = {"short", "rate", "turns", "upload", "download", "idle", "blocked"};
+
+static struct {
+    enum scenario scenario;
+    uint16_t proxy, backend;
+    uint64_t count, open, hello, answer, size, rate;
+    struct in_addr from;
+} opt = {.count = 1000, .open = 16, .hello = 517, .answer = 1024, .size = 256, .rate = 1000};
+
+/** A client, or the backend's end of one. */
+struct peer {
+    int fd;
+    bool is_client;
+    bool is_greeted;   /* client: has the whole answer; backend: has the whole hello */
+    uint64_t received; /* of the hello, the answer, the turn */
+    uint64_t begun_ns;
+    uint64_t unsent; /* of the turn, or of the bulk */
+};
+
+static struct {
+    int epoll, listener;
+    struct peer listening;
+    uint64_t begun, finished, failed, greeted, moved;
+    uint64_t start_ns, end_ns, progress_ns;
+    bool is_measuring;
+    uint32_t *latency_ns_64; /* units of 64 ns */
+    struct peer **clients;
+} run;
+
+static uint8_t hello[65536], buffer[BUFFER_BYTES];
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void die(const char *what)
+{
+    fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+/* ---- sockets ---- */
+
+static void watch(struct peer *p, uint32_t events)
+{
+    struct epoll_event e = {.events = events, .data.ptr = p};
+
+    if (epoll_ctl(run.epoll, EPOLL_CTL_ADD, p->fd, &e) != 0)
+        die("epoll_ctl");
+}
+
+static void start_listening(void)
+{
+    struct sockaddr_in addr = {
+        .sin_family = AF_INET, .sin_port = htons(opt.backend), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    const int on = 1;
+
+    run.listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    setsockopt(run.listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(run.listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (bind(run.listener, (struct sockaddr *)&addr, sizeof addr) != 0 || listen(run.listener, 4096) != 0)
+        die("listen");
+    run.listening.fd = run.listener;
+    watch(&run.listening, EPOLLIN);
+}
+
+static struct peer *peer_new(int fd, bool is_client)
+{
+    struct peer *p = calloc(1, sizeof *p);
+
+    if (p == NULL)
+        die("memory");
+    p->fd = fd;
+    p->is_client = is_client;
+    watch(p, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+    return p;
+}
+
+static void peer_end(struct peer *p)
+{
+    close(p->fd);
+    free(p);
+}
+
+/** Clients of one address run out of ports: each connection takes the next of 64 addresses, unless one is given. */
+static void choose_address(int fd)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr = opt.from};
+    const int on = 1;
+
+    if (opt.from.s_addr == 0)
+        addr.sin_addr.s_addr = htonl(0x7f010001u + (uint32_t)(run.begun & 63));
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&addr, sizeof addr) != 0)
+        die("bind");
+}
+
+static struct peer *begin_client(uint64_t intended_ns)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(opt.proxy), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    const int on = 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        die("socket");
+    choose_address(fd);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0 && errno != EINPROGRESS)
+        die("connect");
+    struct peer *p = peer_new(fd, true);
+    p->begun_ns = intended_ns;
+    run.begun++;
+    /* On loopback the handshake is over when connect() returns; a hello that is refused would show as a failure. */
+    if (opt.scenario != BLOCKED && send(fd, hello, opt.hello, MSG_NOSIGNAL) != (ssize_t)opt.hello)
+        run.failed++;
+    return p;
+}
+
+/* ---- what the two ends do ---- */
+
+static bool has_all_been_done(void)
+{
+    switch (opt.scenario) {
+    case UPLOAD:
+    case DOWNLOAD: return run.moved >= opt.count << 20;
+    case IDLE: return true;
+    default: return run.finished >= opt.count;
+    }
+}
+
+static void note_progress(uint64_t now)
+{
+    run.progress_ns = now;
+    if (run.is_measuring && run.end_ns == 0 && has_all_been_done())
+        run.end_ns = now;
+}
+
+static void record_latency(uint64_t begun_ns, uint64_t now)
+{
+    uint64_t units = (now - begun_ns) / 64;
+
+    if (run.finished < opt.count)
+        run.latency_ns_64[run.finished] = units < UINT32_MAX ? (uint32_t)units : UINT32_MAX;
+    run.finished++;
+}
+
+static void send_bulk(struct peer *p)
+{
+    while (p->unsent > 0) {
+        ssize_t n = send(p->fd, buffer, p->unsent < sizeof buffer ? p->unsent : sizeof buffer, MSG_NOSIGNAL);
+        if (n < 0)
+            return;
+        p->unsent -= (uint64_t)n;
+    }
+}
+
+static void begin_turn(struct peer *p, uint64_t now)
+{
+    p->begun_ns = now;
+    p->received = 0;
+    p->unsent = opt.size;
+    send_bulk(p);
+}
+
+static void end_short(struct peer *p, uint64_t now)
+{
+    record_latency(p->begun_ns, now);
+    peer_end(p);
+    if (opt.scenario == SHORT && run.begun < opt.count)
+        (void)begin_client(now);
+}
+
+static void on_client_failure(struct peer *p, uint64_t now)
+{
+    run.failed++;
+    if (opt.scenario == SHORT || opt.scenario == RATE)
+        end_short(p, now);
+    else
+        die("a connection ended early");
+}
+
+/** Returns false when the peer is gone. */
+static bool client_received(struct peer *p, uint64_t n, uint64_t now)
+{
+    p->received += n;
+    if (!p->is_greeted) {
+        if (p->received < opt.answer)
+            return true;
+        p->is_greeted = true;
+        run.greeted++;
+        if (opt.scenario == SHORT || opt.scenario == RATE) {
+            end_short(p, now);
+            return false;
+        }
+    } else if (opt.scenario == TURNS && p->received == opt.size) {
+        record_latency(p->begun_ns, now);
+        if (run.begun++ < opt.count)
+            begin_turn(p, now);
+    } else {
+        run.moved += n;
+    }
+    return true;
+}
+
+static void backend_received(struct peer *p, uint64_t n)
+{
+    p->received += n;
+    if (!p->is_greeted) {
+        if (p->received < opt.hello)
+            return;
+        p->is_greeted = true;
+        p->received = 0;
+        if (send(p->fd, buffer, opt.answer, MSG_NOSIGNAL) != (ssize_t)opt.answer)
+            run.failed++;
+    } else if (opt.scenario == TURNS && p->received == opt.size) {
+        p->received = 0;
+        p->unsent = opt.size;
+        send_bulk(p);
+    } else if (opt.scenario == DOWNLOAD) { /* the byte that asks for it */
+        p->unsent = (opt.count << 20) / opt.open;
+    } else {
+        run.moved += n;
+    }
+}
+
+/** The blocked: not a byte may come. nginx does not reset but closes. */
+static void on_blocked(struct peer *p, uint64_t now)
+{
+    ssize_t n = recv(p->fd, buffer, 1, 0);
+
+    if (n < 0 && errno == EAGAIN)
+        return;
+    if (n > 0 || (n < 0 && errno != ECONNRESET && errno != ECONNREFUSED))
+        run.failed++;
+    record_latency(p->begun_ns, now);
+    peer_end(p);
+    if (run.begun < opt.count)
+        (void)begin_client(now);
+}
+
+static void on_peer(struct peer *p, uint64_t now)
+{
+    /* Bulk is thrown away by the kernel: what is measured is the proxy. */
+    const bool is_bulk = opt.scenario == UPLOAD || opt.scenario == DOWNLOAD;
+
+    if (opt.scenario == BLOCKED && p->is_client) {
+        on_blocked(p, now);
+        return;
+    }
+    for (;;) {
+        const bool discard = is_bulk && p->is_greeted;
+        ssize_t n = recv(p->fd, buffer, sizeof buffer, discard ? MSG_TRUNC : 0);
+        if (n < 0 && errno == EAGAIN)
+            break;
+        if (n <= 0) {
+            if (p->is_client)
+                on_client_failure(p, now);
+            else
+                peer_end(p);
+            return;
+        }
+        if (!p->is_client)
+            backend_received(p, (uint64_t)n);
+        else if (!client_received(p, (uint64_t)n, now))
+            return;
+    }
+    send_bulk(p);
+}
+
+static void accept_all(void)
+{
+    int fd;
+
+    while ((fd = accept4(run.listener, NULL, NULL, SOCK_NONBLOCK)) >= 0)
+        (void)peer_new(fd, false);
+}
+
+/* ---- the loop ---- */
+
+static void turn_loop(int timeout_ms)
+{
+    struct epoll_event events[EVENTS];
+    int n = epoll_wait(run.epoll, events, EVENTS, timeout_ms);
+    uint64_t now = now_ns();
+
+    for (int i = 0; i < n; i++) {
+        if (events[i].data.ptr == &run.listening)
+            accept_all();
+        else
+            on_peer(events[i].data.ptr, now);
+    }
+    if (n > 0)
+        note_progress(now);
+    else if (now - run.progress_ns > STUCK_S * 1000000000ull) {
+        errno = ETIMEDOUT;
+        die("nothing moves any more");
+    }
+}
+
+static void open_connections(void)
+{
+    run.clients = calloc(opt.open, sizeof *run.clients);
+    if (run.clients == NULL)
+        die("memory");
+    for (uint64_t i = 0; i < opt.open; i++) {
+        run.clients[i] = begin_client(now_ns());
+        while (run.greeted + 64 < run.begun)
+            turn_loop(1000);
+    }
+    while (run.greeted < opt.open)
+        turn_loop(1000);
+    run.begun = run.finished = run.moved = 0;
+}
+
+static void wait_for_line(void)
+{
+    if (getchar() == EOF)
+        exit(0);
+}
+
+static void start_bulk(void)
+{
+    for (uint64_t i = 0; i < opt.open; i++) {
+        if (opt.scenario == UPLOAD) {
+            run.clients[i]->unsent = (opt.count << 20) / opt.open;
+            send_bulk(run.clients[i]);
+        } else if (send(run.clients[i]->fd, buffer, 1, MSG_NOSIGNAL) != 1) { /* wakes its backend */
+            die("send");
+        }
+    }
+}
+
+static void start(uint64_t now)
+{
+    if (opt.scenario == UPLOAD || opt.scenario == DOWNLOAD)
+        start_bulk();
+    for (uint64_t i = 0; i < opt.open && i < opt.count; i++) {
+        if (opt.scenario == SHORT || opt.scenario == BLOCKED) {
+            (void)begin_client(now);
+        } else if (opt.scenario == TURNS) {
+            run.begun++;
+            begin_turn(run.clients[i], now);
+        }
+    }
+}
+
+static void keep_rate(void)
+{
+    uint64_t interval = 1000000000 / opt.rate, due = run.start_ns + run.begun * interval, now = now_ns();
+
+    while (run.begun < opt.count && due <= now) {
+        (void)begin_client(due);
+        due += interval;
+    }
+    /* epoll_wait() counts in milliseconds: the last part of the wait is spent looking. */
+    turn_loop(run.begun < opt.count ? (due > now + 1500000 ? 1 : 0) : 1000);
+}
+
+static int compare_latency(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static double percentile_us(double fraction)
+{
+    uint64_t n = run.finished < opt.count ? run.finished : opt.count;
+
+    return n == 0 ? 0 : (double)run.latency_ns_64[(uint64_t)((double)(n - 1) * fraction)] * 64 / 1000;
+}
+
+static void report(void)
+{
+    qsort(run.latency_ns_64, run.finished < opt.count ? run.finished : opt.count, sizeof *run.latency_ns_64,
+          compare_latency);
+    printf(
+        "{\"done\": %lu, \"bytes\": %lu, \"failed\": %lu, \"seconds\": %.6f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f}\n",
+        run.finished, run.moved, run.failed, (double)(run.end_ns - run.start_ns) / 1e9, percentile_us(0.5),
+        percentile_us(0.99), percentile_us(0.999));
+    fflush(stdout);
+}
+
+/* ---- the command line ---- */
+
+static bool read_option(const char *word)
+{
+    static const struct {
+        const char *name;
+        uint64_t *value;
+    } numbers[] = {{"count=", &opt.count},   {"open=", &opt.open}, {"hello=", &opt.hello},
+                   {"answer=", &opt.answer}, {"size=", &opt.size}, {"rate=", &opt.rate}};
+
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        if (strncmp(word, numbers[i].name, strlen(numbers[i].name)) == 0) {
+            *numbers[i].value = strtoull(word + strlen(numbers[i].name), NULL, 10);
+            return *numbers[i].value > 0;
+        }
+    }
+    if (strncmp(word, "proxy=", 6) == 0)
+        return (opt.proxy = (uint16_t)atoi(word + 6)) != 0;
+    if (strncmp(word, "backend=", 8) == 0)
+        return (opt.backend = (uint16_t)atoi(word + 8)) != 0;
+    return strncmp(word, "from=", 5) == 0 && inet_aton(word + 5, &opt.from) != 0;
+}
+
+static void read_command_line(int argc, char **argv)
+{
+    bool is_fine = argc > 1;
+
+    opt.scenario = SCENARIO_COUNT;
+    for (unsigned i = 0; is_fine && i < SCENARIO_COUNT; i++) {
+        if (strcmp(argv[1], scenario_names[i]) == 0)
+            opt.scenario = (enum scenario)i;
+    }
+    for (int i = 2; i < argc; i++)
+        is_fine &= read_option(argv[i]);
+    if (!is_fine || opt.scenario == SCENARIO_COUNT || opt.proxy == 0 || opt.backend == 0 || opt.size > sizeof buffer ||
+        opt.answer > sizeof buffer) {
+        fprintf(stderr,
+                "usage: load short|rate|turns|upload|download|idle|blocked proxy=PORT backend=PORT [key=number ...]\n");
+        exit(2);
+    }
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int main(int argc, char **argv)
+{
+    read_command_line(argc, argv);
+    raise_descriptor_limit();
+    bench_hello_make(hello, opt.hello, SERVER_NAME);
+    run.epoll = epoll_create1(0);
+    run.latency_ns_64 = calloc(opt.count, sizeof *run.latency_ns_64);
+    if (run.epoll < 0 || run.latency_ns_64 == NULL)
+        die("start");
+    run.progress_ns = now_ns();
+    start_listening();
+    if (opt.scenario == TURNS || opt.scenario == UPLOAD || opt.scenario == DOWNLOAD || opt.scenario == IDLE)
+        open_connections();
+    puts("ready");
+    fflush(stdout);
+    wait_for_line();
+    run.is_measuring = true;
+    run.start_ns = run.progress_ns = now_ns();
+    start(run.start_ns);
+    while (run.end_ns == 0 && opt.scenario != IDLE) {
+        if (opt.scenario == RATE)
+            keep_rate();
+        else
+            turn_loop(1000);
+    }
+    if (opt.scenario == IDLE) {
+        run.end_ns = now_ns();
+        wait_for_line();
+    }
+    report();
+    return run.failed == 0 ? 0 : 1;
+}
