@@ -191,7 +191,8 @@ void admin_reply(struct grpc_call *call, const ProtobufCMessage *message)
         grpc_call_finish(call, GRPC_OK, NULL);
 }
 
-void admin_reply_long(struct grpc_call *call, struct proto_answer *answer)
+/** As admin_reply(), with a long answer; empties it. */
+static void reply_long(struct grpc_call *call, struct proto_answer *answer)
 {
     uint8_t *room = grpc_call_make_message(call, answer->len);
 
@@ -235,6 +236,21 @@ void admin_fail(struct grpc_call *call, int rc, const struct strbuf *why)
     if (status == GRPC_UNAVAILABLE || status == GRPC_INTERNAL)
         log_own_failure(call, text);
     grpc_call_finish(call, status, text);
+}
+
+void admin_reply_list(struct admin *a, struct grpc_call *call, const void *request, admin_list_fn list)
+{
+    struct proto_answer answer = proto_answer_of(ADMIN_ANSWER_MAX);
+    char text[ADMIN_WHY_MAX];
+    struct strbuf why = STRBUF_OF(text);
+    int rc = list(a, request, &answer, &why);
+
+    if (rc == 0) {
+        reply_long(call, &answer);
+        return;
+    }
+    proto_answer_fini(&answer);
+    admin_fail(call, rc, &why);
 }
 
 void admin_fail_text(struct grpc_call *call, int rc, const char *why)

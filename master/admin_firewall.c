@@ -51,9 +51,9 @@ static int list_row(const struct store_rule *row, void *context)
 }
 
 /** Read a page into the answer. */
-static int list_page(struct admin *a, const McProxy__V1__GetFirewallRulesRequest *request, struct proto_answer *answer,
-                     struct strbuf *why)
+static int list_page(struct admin *a, const void *message, struct proto_answer *answer, struct strbuf *why)
 {
+    const McProxy__V1__GetFirewallRulesRequest *request = message;
     McProxy__V1__GetFirewallRulesResponse rest;
     char token[ADMIN_TOKEN_MAX];
     struct state_page page;
@@ -70,17 +70,7 @@ static int list_page(struct admin *a, const McProxy__V1__GetFirewallRulesRequest
 
 static void get_rules(struct admin *a, struct grpc_call *call, const void *request)
 {
-    struct proto_answer answer = proto_answer_of(ADMIN_ANSWER_MAX);
-    char text[ADMIN_WHY_MAX];
-    struct strbuf why = STRBUF_OF(text);
-    int rc = list_page(a, request, &answer, &why);
-
-    if (rc == 0) {
-        admin_reply_long(call, &answer);
-        return;
-    }
-    proto_answer_fini(&answer);
-    admin_fail(call, rc, &why);
+    admin_reply_list(a, call, request, list_page);
 }
 
 void admin_on_add_firewall_rule(struct grpc_call *call, struct bytes message)

@@ -51,8 +51,11 @@ bool admin_send(struct grpc_call *call, const ProtobufCMessage *message) MUST_CH
 
 /** The answer to a unary call, and its end. */
 void admin_reply(struct grpc_call *call, const ProtobufCMessage *message);
-/** The same with a long one; empties it. */
-void admin_reply_long(struct grpc_call *call, struct proto_answer *answer);
+/** Packs the list that was asked for. 0, or a code of err.h and `why`. */
+typedef int (*admin_list_fn)(struct admin *a, const void *request, struct proto_answer *answer, struct strbuf *why);
+
+/** The answer to a unary call that asks for a list, and its end. */
+void admin_reply_list(struct admin *a, struct grpc_call *call, const void *request, admin_list_fn list);
 
 /** The end of a call that failed with a code of err.h; `why` is the message for the client, empty: the code's text. */
 void admin_fail(struct grpc_call *call, int rc, const struct strbuf *why);

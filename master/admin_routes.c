@@ -49,9 +49,9 @@ static int list_row(const struct store_route *row, void *context)
 }
 
 /** Read a page into the answer. */
-static int list_page(struct admin *a, const McProxy__V1__ListRoutesRequest *request, struct proto_answer *answer,
-                     struct strbuf *why)
+static int list_page(struct admin *a, const void *message, struct proto_answer *answer, struct strbuf *why)
 {
+    const McProxy__V1__ListRoutesRequest *request = message;
     McProxy__V1__ListRoutesResponse rest;
     char token[ADMIN_TOKEN_MAX];
     struct state_page page;
@@ -69,17 +69,7 @@ static int list_page(struct admin *a, const McProxy__V1__ListRoutesRequest *requ
 
 static void list_routes(struct admin *a, struct grpc_call *call, const void *request)
 {
-    struct proto_answer answer = proto_answer_of(ADMIN_ANSWER_MAX);
-    char text[ADMIN_WHY_MAX];
-    struct strbuf why = STRBUF_OF(text);
-    int rc = list_page(a, request, &answer, &why);
-
-    if (rc == 0) {
-        admin_reply_long(call, &answer);
-        return;
-    }
-    proto_answer_fini(&answer);
-    admin_fail(call, rc, &why);
+    admin_reply_list(a, call, request, list_page);
 }
 
 void admin_on_add_route(struct grpc_call *call, struct bytes message)

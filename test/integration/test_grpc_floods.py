@@ -10,37 +10,13 @@ import time
 import grpc
 import pytest
 
-from lib.echo_server import EchoServer
+from lib.echo_server import echo, tls_echo  # fixtures
 from lib.h2raw import (COMPRESSION_ERROR, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, FLOODS, HEADERS, PING, RST_STREAM, SETTINGS,
                        WINDOW_UPDATE, H2Raw, PREFACE, flood, frame, grpc_headers, header, indexed_header, message)
-from lib.ports import free_port
 from lib.waiting import wait_until
 
 MIB = 1 << 20
 SPARE = 16 * MIB  # what allocators keep, and the sanitizers' shadow of it
-
-
-@pytest.fixture
-def echo(tmp_path):
-    made = []
-
-    def start(**options):
-        made.append(EchoServer(tmp_path, **options))
-        return made[-1]
-
-    yield start
-    for server in made:
-        server.stop()
-        print(server.log_text())  # shown if the test failed
-
-
-@pytest.fixture
-def tls_echo(echo, pki):
-    def start(**options):
-        cert, key = pki.cert("localhost")
-        return echo(tcp=free_port(), cert=cert, key=key, **options)
-
-    return start
 
 
 def channel(server):

@@ -9,36 +9,13 @@ import time
 import grpc
 import pytest
 
-from lib.echo_server import EchoServer
+from lib.echo_server import EchoServer, echo, tls_echo  # two of them fixtures
 from lib.h2raw import DATA, END_HEADERS, END_STREAM, HEADERS, H2Raw, PREFACE, SETTINGS, frame, grpc_headers, message
 from lib.ports import free_port
 from lib.tls import Pki
 from lib.waiting import wait_until
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def echo(tmp_path):
-    made = []
-
-    def start(**options):
-        made.append(EchoServer(tmp_path, **options))
-        return made[-1]
-
-    yield start
-    for server in made:
-        server.stop()
-        print(server.log_text())  # shown if the test failed
-
-
-@pytest.fixture
-def tls_echo(echo, pki):
-    def start(**options):
-        cert, key = pki.cert("localhost")
-        return echo(tcp=free_port(), cert=cert, key=key, **options)
-
-    return start
 
 
 def channel(target, credentials=None):

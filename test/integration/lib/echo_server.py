@@ -5,6 +5,9 @@ import select
 import signal
 import subprocess
 
+import pytest
+
+from lib.ports import free_port
 from lib.procfs import rss_bytes
 
 BINARY = os.environ.get("GRPC_ECHO_BIN", os.path.join(os.path.dirname(__file__), "../../../build-dev/test/tools/grpc_echo_server"))
@@ -59,3 +62,28 @@ class EchoServer:
             self.process.stdout.close()
         assert self.process.returncode == 0, self.log_text()
         assert not os.path.exists(self.path)
+
+
+@pytest.fixture
+def echo(tmp_path):
+    """echo(...): a running EchoServer, stopped and checked after the test."""
+    made = []
+
+    def start(**options):
+        made.append(EchoServer(tmp_path, **options))
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.stop()
+        print(server.log_text())  # shown if the test failed
+
+
+@pytest.fixture
+def tls_echo(echo, pki):
+    """The same, on a TCP port with TLS."""
+    def start(**options):
+        cert, key = pki.cert("localhost")
+        return echo(tcp=free_port(), cert=cert, key=key, **options)
+
+    return start
