@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "err.h"
+#include "invalid.h"
 
 #define IPV4_BYTES       4
 #define IPV6_BYTES       16
@@ -15,12 +16,6 @@
 #define IPV4_MAPPED_BITS 96 /* of ::ffff:0:0/96, RFC 4291 2.5.5.2 */
 
 static const uint8_t ipv4_mapped_prefix[IPV6_BYTES - IPV4_BYTES] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-
-static int invalid(struct strbuf *why, const char *reason)
-{
-    strbuf_add(why, reason);
-    return ERR_INVALID;
-}
 
 static bool has_char(struct bytes text, char c)
 {

@@ -6,18 +6,13 @@
 #include "err.h"
 #include "host_port.h"
 #include "hostname.h"
+#include "invalid.h"
 
 #define UNIX_PREFIX     "unix:"
 #define UNIX_PREFIX_LEN (sizeof UNIX_PREFIX - 1)
 
 _Static_assert(sizeof(((struct backend_addr *)0)->host) == HOSTNAME_MAX + 1, "a backend's name holds any hostname");
 _Static_assert(HOSTNAME_MAX + sizeof ":65535" <= BACKEND_TEXT_MAX, "the longest name fits a backend's text");
-
-static int invalid(struct strbuf *why, const char *reason)
-{
-    strbuf_add(why, reason);
-    return ERR_INVALID;
-}
 
 static int parse_unix(struct bytes path, struct backend_addr *out, struct strbuf *why)
 {

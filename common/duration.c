@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "err.h"
+#include "invalid.h"
 
 static const struct duration_unit {
     const char *name;
@@ -14,12 +15,6 @@ static const struct duration_unit {
 };
 
 #define UNITS (sizeof units / sizeof units[0])
-
-static int invalid(struct strbuf *why, const char *reason)
-{
-    strbuf_add(why, reason);
-    return ERR_INVALID;
-}
 
 static const struct duration_unit *find_unit(struct bytes name)
 {

@@ -5,14 +5,9 @@
 #include <string.h>
 
 #include "err.h"
+#include "invalid.h"
 
 #define PORT_MAX 65535
-
-static int invalid(struct strbuf *why, const char *reason)
-{
-    strbuf_add(why, reason);
-    return ERR_INVALID;
-}
 
 static bool spells_addr(struct bytes text, struct ip_addr *out)
 {

@@ -5,12 +5,7 @@
 #include "address.h"
 #include "err.h"
 #include "host_port.h"
-
-static int invalid(struct strbuf *why, const char *reason)
-{
-    strbuf_add(why, reason);
-    return ERR_INVALID;
-}
+#include "invalid.h"
 
 /* Spellings from elsewhere that host_port_parse() could only answer in general terms; NULL if text is none of them. */
 static const char *foreign_spelling(struct bytes text)
