@@ -15,7 +15,6 @@
  * line of JSON is the result. `idle` ends with the next line on standard input.
  */
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -31,21 +30,11 @@
 #include <unistd.h>
 
 #include "bench_hello.h"
+#include "load_options.h"
 
-#define SERVER_NAME  "www.example.com"
-#define EVENTS       256
-#define BUFFER_BYTES (256 * 1024)
-#define STUCK_S      30 /* nothing moved for so long: something is wrong, give up */
-
-enum scenario { SHORT, RATE, TURNS, UPLOAD, DOWNLOAD, IDLE, BLOCKED, SCENARIO_COUNT };
-static const char *const scenario_names[] = {"short", "rate", "turns", "upload", "download", "idle", "blocked"};
-
-static struct {
-    enum scenario scenario;
-    uint16_t proxy, backend;
-    uint64_t count, open, hello, answer, size, rate;
-    struct in_addr from;
-} opt = {.count = 1000, .open = 16, .hello = 517, .answer = 1024, .size = 256, .rate = 1000};
+#define SERVER_NAME "www.example.com"
+#define EVENTS      256
+#define STUCK_S     30 /* nothing moved for so long: something is wrong, give up */
 
 /** A client, or the backend's end of one. */
 struct peer {
@@ -67,7 +56,7 @@ static struct {
     struct peer **clients;
 } run;
 
-static uint8_t hello[65536], buffer[BUFFER_BYTES];
+static uint8_t hello[65536], buffer[LOAD_BUFFER_BYTES];
 
 static uint64_t now_ns(void)
 {
@@ -425,48 +414,6 @@ static void report(void)
     fflush(stdout);
 }
 
-/* ---- the command line ---- */
-
-static bool read_option(const char *word)
-{
-    static const struct {
-        const char *name;
-        uint64_t *value;
-    } numbers[] = {{"count=", &opt.count},   {"open=", &opt.open}, {"hello=", &opt.hello},
-                   {"answer=", &opt.answer}, {"size=", &opt.size}, {"rate=", &opt.rate}};
-
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        if (strncmp(word, numbers[i].name, strlen(numbers[i].name)) == 0) {
-            *numbers[i].value = strtoull(word + strlen(numbers[i].name), NULL, 10);
-            return *numbers[i].value > 0;
-        }
-    }
-    if (strncmp(word, "proxy=", 6) == 0)
-        return (opt.proxy = (uint16_t)atoi(word + 6)) != 0;
-    if (strncmp(word, "backend=", 8) == 0)
-        return (opt.backend = (uint16_t)atoi(word + 8)) != 0;
-    return strncmp(word, "from=", 5) == 0 && inet_aton(word + 5, &opt.from) != 0;
-}
-
-static void read_command_line(int argc, char **argv)
-{
-    bool is_fine = argc > 1;
-
-    opt.scenario = SCENARIO_COUNT;
-    for (unsigned i = 0; is_fine && i < SCENARIO_COUNT; i++) {
-        if (strcmp(argv[1], scenario_names[i]) == 0)
-            opt.scenario = (enum scenario)i;
-    }
-    for (int i = 2; i < argc; i++)
-        is_fine &= read_option(argv[i]);
-    if (!is_fine || opt.scenario == SCENARIO_COUNT || opt.proxy == 0 || opt.backend == 0 || opt.size > sizeof buffer ||
-        opt.answer > sizeof buffer) {
-        fprintf(stderr,
-                "usage: load short|rate|turns|upload|download|idle|blocked proxy=PORT backend=PORT [key=number ...]\n");
-        exit(2);
-    }
-}
-
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;
@@ -478,7 +425,7 @@ static void raise_descriptor_limit(void)
 
 int main(int argc, char **argv)
 {
-    read_command_line(argc, argv);
+    load_read_options(argc, argv);
     raise_descriptor_limit();
     bench_hello_make(hello, opt.hello, SERVER_NAME);
     run.epoll = epoll_create1(0);

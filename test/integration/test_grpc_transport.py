@@ -11,7 +11,6 @@ import pytest
 
 from lib.echo_server import EchoServer, echo, tls_echo  # two of them fixtures
 from lib.h2raw import DATA, END_HEADERS, END_STREAM, HEADERS, H2Raw, PREFACE, SETTINGS, frame, grpc_headers, message
-from lib.ports import free_port
 from lib.tls import Pki
 from lib.waiting import wait_until
 
