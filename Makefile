@@ -34,11 +34,11 @@ test-deploy: deploy-deps ## units, package, image and installer, in a booted sys
 bench-deps: deps
 	packaging/install-deps.sh packaging/bench-deps.txt
 
-BENCH_ROUNDS ?= 9
-bench: bench-deps ## CPU, memory and latency beside HAProxy, nginx, sniproxy and a bare relay, in one interleaved run
+BENCH ?= --docs docs
+bench: bench-deps ## CPU, memory and latency beside HAProxy, nginx, sniproxy and a bare relay; shorter: make bench BENCH='--rounds 3 --only short'
 	cmake --preset release
 	cmake --build --preset release --target bench
-	test/bench/compare.py --build build --rounds $(BENCH_ROUNDS)
+	PYTHONPATH=test/bench PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m compare --build build $(BENCH)
 
 lint: test-deps ## formatting, clang-tidy, cppcheck, and a clang build with all warnings
 	test/tools/lint.sh

@@ -1,0 +1,107 @@
+"""What all proxies under test have in common: a folder, two ports, a tree of processes."""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+from . import processes
+from .load import Failed
+from .machine import PROXY_CPU
+
+BLOCKED = "127.0.0.66"
+NAME, OTHER_NAME = "www.example.com", "other.example.com"  # to backend, and to the port above it
+START_S = 60
+
+
+class Proxy:
+    """One proxy under test. Subclasses write its configuration and say how it is started."""
+
+    name = ""
+    program = ""  # looked for in PATH; empty: made here
+
+    def __init__(self, bench, port, backend, *, workers=1, table=None):
+        """
+        table: routes.Table of many routes besides the two names; None: only those.
+        """
+        self.bench, self.port, self.backend, self.workers, self.table = bench, port, backend, workers, table
+        self.folder = pathlib.Path(bench.folder) / f"{self.name}-{port}".replace(" ", "-")
+        self.folder.mkdir()
+        os.chmod(self.folder, 0o755)
+        self.cpus, self.placement = PROXY_CPU, bench.placement
+        self.process = None
+        self.prepared = None
+
+    def command(self):
+        """Writes the configuration; the words that start the proxy."""
+        raise NotImplementedError
+
+    def prepare(self):
+        """What need not be counted as a start."""
+        self.prepared = self.prepared or self.command()
+
+    def launch(self):
+        self.prepare()
+        with open(self.folder / "log", "w", encoding="utf-8") as log:
+            self.process = subprocess.Popen([*self.placement.prefix(self.cpus), *self.prepared], stdout=log, stderr=log,
+                                            stdin=subprocess.DEVNULL, cwd=self.folder)
+
+    def start(self):
+        self.launch()
+        try:
+            self.wait_until_open().close()
+        except Failed:
+            self.stop()
+            raise
+        return self
+
+    def wait_until_open(self):
+        """A connection to it."""
+        end = time.monotonic() + START_S
+        while time.monotonic() < end and self.process.poll() is None:
+            s = socket.socket()
+            if s.connect_ex(("127.0.0.1", self.port)) == 0:
+                return s
+            s.close()
+            time.sleep(0.001)
+        raise Failed(f"{self.name} does not start: {(self.folder / 'log').read_text()[-2000:]}")
+
+    def stop(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def pids(self):
+        if self.process.poll() is not None:
+            raise Failed(f"{self.name} has ended: {(self.folder / 'log').read_text()[-2000:]}")
+        return processes.tree(self.process.pid)
+
+    def traffic_pids(self):
+        """The processes that carry connections, where they can be told from others."""
+        return self.pids()
+
+    def settle(self, pids=None):
+        """Wait until it has done what was left to do; its CPU time."""
+        before, pids = -1, pids or self.pids()
+        end = time.monotonic() + 10
+        while (now := processes.cpu_ns(pids)) != before and time.monotonic() < end:
+            before = now
+            time.sleep(0.03)
+        return now
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return str(path)
