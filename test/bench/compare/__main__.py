@@ -33,7 +33,6 @@ def arguments():
     parser.add_argument("--json", default="", help="default: bench.json in the build")
     parser.add_argument("--docs", default="", help="write figures and plots to this folder's performance.md and performance/")
     parser.add_argument("--plots", default="", help="folder for the plots, without --docs")
-    parser.add_argument("--port", type=int, default=21000, help="the first of some hundred ports")
     parser.add_argument("--seed", type=int, default=None, help="of the order")
     chosen = parser.parse_args()
     chosen.scenarios = [s for s in known if not chosen.only or s.name in chosen.only.split(",")]
@@ -46,9 +45,10 @@ def arguments():
 def measure(bench, scenario, contestant, results, is_counted):
     """One measurement. What fails is told; a proxy that has failed does not stay."""
     try:
-        for key, value in scenario.measure(bench, contestant).items():
-            if is_counted:
-                results.add(key, contestant, value)
+        with machine.alone():
+            figures = scenario.measure(bench, contestant)
+        for key, value in figures.items() if is_counted else ():
+            results.add(key, contestant, value)
     except (Failed, OSError, RuntimeError, ValueError) as error:
         why = f"{type(error).__name__}: {error}" if not isinstance(error, Failed) else str(error)
         print(f"  {scenario.name}, {contestant}: failed: {why}", file=sys.stderr)
@@ -110,7 +110,7 @@ def main():
     placement.take_own()
     folder = tempfile.mkdtemp(prefix="mc-proxy-bench-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     os.chmod(folder, 0o755)
-    bench = Bench(chosen.build, folder, placement, chosen.scale, chosen.port)
+    bench = Bench(chosen.build, folder, placement, chosen.scale)
     try:
         run(chosen, bench, results, save)
     except KeyboardInterrupt:

@@ -1,20 +1,36 @@
 """What a run has at hand: the tools, a folder, ports, proxies that stay up between measurements, tables of many routes."""
 
 import pathlib
+import random
+import socket
 
 from . import contestants, routes
 
 MILLION = 1000000
+FIRST_PORTS = (30100, 31500)  # below the ports that connections get by themselves, and beside those of the tests; a run takes some 600
+
+
+def _is_free(port):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 class Bench:
-    def __init__(self, tools, folder, placement, scale=1.0, first_port=21000):
+    def __init__(self, tools, folder, placement, scale=1.0):
         self.tools, self.folder, self.placement, self.scale = pathlib.Path(tools).absolute(), folder, placement, scale
         self.rate = 0  # connections a second for latencies; found by the first of them
-        self._port = first_port
+        self._port = random.randrange(*FIRST_PORTS)
         self._standing, self._tables = {}, {}
 
     def take_ports(self, count):
+        """The first of so many ports in a row on which nobody listens."""
+        while not all(_is_free(port) for port in range(self._port, self._port + count)):
+            self._port += 1
         self._port += count
         return self._port - count
 

@@ -1,5 +1,7 @@
 """The machine that a run is made on: who runs where, with which priority, and what it is."""
 
+import contextlib
+import fcntl
 import os
 import pathlib
 import platform
@@ -7,9 +9,12 @@ import re
 import resource
 import shutil
 import subprocess
+import tempfile
 
-PROXY_CPU, LOAD_CPU = "0", "1"
-BOTH_CPUS = "0,1"
+CPUS = sorted(os.sched_getaffinity(0))[:2]
+PROXY_CPU, LOAD_CPU = str(CPUS[0]), str(CPUS[-1])  # the same on a machine with one: good enough to try the tool
+BOTH_CPUS = ",".join(map(str, CPUS))
+LOCK = pathlib.Path(tempfile.gettempdir()) / "mc-proxy-bench.lock"
 PRIORITY, CLIENT_PRIORITY, OWN_PRIORITY = 50, 55, 60  # of proxies and loads; of who changes routes meanwhile; of this process
 VERSION_COMMANDS = {"haproxy": ["-v"], "nginx": ["-v"], "sniproxy": ["-V"]}
 
@@ -29,6 +34,14 @@ class Placement:
         os.sched_setaffinity(0, {int(LOAD_CPU)})
         if self.realtime:
             os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(OWN_PRIORITY))
+
+
+@contextlib.contextmanager
+def alone():
+    """No other comparison on this machine measures meanwhile."""
+    with open(LOCK, "a", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def descriptor_limit():

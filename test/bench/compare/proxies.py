@@ -52,6 +52,7 @@ class Proxy:
         self.launch()
         try:
             self.wait_until_open().close()
+            self.settle()
         except Failed:
             self.stop()
             raise
@@ -93,13 +94,18 @@ class Proxy:
         return self.pids()
 
     def settle(self, pids=None):
-        """Wait until it has done what was left to do; its CPU time."""
-        before, pids = -1, pids or self.pids()
-        end = time.monotonic() + 10
-        while (now := processes.cpu_ns(pids)) != before and time.monotonic() < end:
+        """
+        Wait until it has done what was left to do, and has all its processes: some listen before they have made their workers. The CPU
+        time of all of it, or of these processes.
+        """
+        before, end = None, time.monotonic() + 10
+        while time.monotonic() < end:
+            now = self.pids(), processes.cpu_ns(pids or self.pids())
+            if now == before:
+                break
             before = now
             time.sleep(0.03)
-        return now
+        return now[1]
 
     def write(self, name, text):
         path = self.folder / name

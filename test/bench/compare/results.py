@@ -9,7 +9,7 @@ from .scenarios import Figure
 
 
 class Results:
-    """values[figure's key][contestant] has an entry for each round; None: not measured, or failed."""
+    """values[figure's key][contestant] has an entry for each round up to its last; None: not measured, or failed."""
 
     def __init__(self, meta):
         self.meta, self.figures, self.values, self.failures = meta, {}, {}, []

@@ -30,8 +30,11 @@ def _quantile(ordered, share):
 
 
 def ratios(ours, theirs):
-    """The spread of ours/theirs within each round; rounds that lack one of both do not count. None without any."""
-    return spread([a / b for a, b in zip(ours, theirs) if a is not None and b is not None and b > 0])
+    """
+    The spread of ours/theirs within each round. Rounds that lack one of both do not count, nor do those in which one is not above
+    zero: a difference that noise has turned round says nothing. None without any.
+    """
+    return spread([a / b for a, b in zip(ours, theirs) if a is not None and b is not None and a > 0 and b > 0])
 
 
 def median(values):

@@ -42,7 +42,7 @@ class Loaded(Scenario):
 class Changing(Scenario):
     """Short connections while routes come and go 1,000 times a second among a million: the workers' part, and with the master's."""
 
-    RATE = 1000
+    RATE, TOLERANCE = 1000, 0.1
 
     def __init__(self):
         super().__init__("changing", [Figure("changing", "short connection, 1,000 changes/s", "us CPU of the worker"),
@@ -66,7 +66,7 @@ class Changing(Scenario):
                 rate = (self._made(churn) - first) / (time.monotonic() - began)
             finally:
                 churn.stdin.close()
-        if not 0.9 * self.RATE < rate < 1.1 * self.RATE:
+        if abs(rate - self.RATE) > self.TOLERANCE * self.RATE:
             raise Failed(f"{rate:.0f} changes a second instead of {self.RATE}")
         return figures
 
