@@ -26,7 +26,7 @@ NOISY = ("idle", "idle_most", "route_memory")  # memory of a few connections or 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
     made = Bench(TOOLS, tmp_path_factory.mktemp("bench"), Placement(realtime=False), SCALE)
-    made.rate = 500
+    made.capacity = 1500
     yield made
     made.close()
 

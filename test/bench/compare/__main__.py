@@ -69,7 +69,7 @@ def run(chosen, bench, results, save):
             if number <= s.rounds_at_most:
                 for contestant in random.sample(s.contestants, len(s.contestants)):
                     measure(bench, s, contestant, results, number > 0)
-        results.meta["rate"] = bench.rate
+        results.meta["rate"] = scenarios.rate_at(bench, scenarios.Latency.SHARE) if bench.capacity else None
         save()
         print(f"round {number} of {chosen.rounds}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 

@@ -23,7 +23,7 @@ def _is_free(port):
 class Bench:
     def __init__(self, tools, folder, placement, scale=1.0):
         self.tools, self.folder, self.placement, self.scale = pathlib.Path(tools).absolute(), folder, placement, scale
-        self.rate = 0  # connections a second for latencies; found by the first of them
+        self.capacity = None  # short connections a second of one core, once somebody has measured it
         self._port = random.randrange(*FIRST_PORTS)
         self._standing, self._tables = {}, {}
 

@@ -49,6 +49,14 @@ def cpu_of(bench, proxy, words):
     return result, cpu
 
 
+def rate_at(bench, share):
+    """Short connections a second that load mc-proxy's core so much; the first who asks measures what it can do."""
+    if bench.capacity is None:
+        result, cpu = cpu_of(bench, bench.standing(OURS), ["short", "count=8000"])
+        bench.capacity = 1e9 * result["done"] / cpu
+    return max(100, int(share * bench.capacity / 100) * 100)
+
+
 class Traffic(Scenario):
     """CPU time of the proxy for what a load does: per connection or turn, or per GB."""
 
@@ -103,13 +111,10 @@ class Latency(Scenario):
         super().__init__("latency", figures, self.CONTESTANTS)
 
     def measure(self, bench, contestant):
-        if bench.rate == 0:
-            result, cpu = cpu_of(bench, bench.standing(OURS), ["short", "count=8000"])
-            bench.rate = max(100, int(self.SHARE * 1e9 * result["done"] / cpu / 100) * 100)
-        count = max(16, int(15000 * bench.scale))
+        rate, count = rate_at(bench, self.SHARE), max(16, int(15000 * bench.scale))
         if bench.placement.realtime:  # the kernel lets others have 50 ms of a busy CPU when they have waited for a second
-            count = min(count, int(0.7 * bench.rate))
-        words = ["rate", f"count={count}", f"rate={bench.rate}"]
+            count = min(count, int(0.7 * rate))
+        words = ["rate", f"count={count}", f"rate={rate}"]
         with Load(bench, words, bench.standing(contestant)) as load:
             load.tell()
             result = load.result()
