@@ -46,6 +46,14 @@ def test_a_target_is_met_up_to_its_value(results, ours, verdict):
     assert (row["verdict"], row["best_rival"], row["rival"]) == (verdict, "haproxy", 100.0)
 
 
+@pytest.mark.parametrize("ours, text", [([90.0, 91.0, 92.0], "met"), ([90.0, 94.0, 99.0], "met ~"), ([93.0, 96.0, 97.0], "missed ~"),
+                                        ([96.0, 97.0, 99.0], "missed")])
+def test_a_verdict_within_the_noise_is_marked(results, ours, text):
+    fill(results, SHORT, ours=ours, haproxy=[100.0] * 3)
+    line = next(li for li in report.everything(results).splitlines() if "<= 0.95 of the best rival" in li)
+    assert [cell.strip() for cell in line.split("|")][4] == text
+
+
 @pytest.mark.parametrize("ours, verdict", [(1.9, "met"), (1.8, "met"), (1.7, "missed")])
 def test_of_a_factor_more_is_better_and_the_best_rival_has_the_most(results, ours, verdict):
     fill(results, Figure("workers", "factor", "times", True), ours=[ours], haproxy=[1.8], nginx=[1.2])

@@ -83,14 +83,13 @@ static int connect_backend(void)
     return fd;
 }
 
-static void accept_one(int listener)
+/** A hello that is there already is passed on before anything is waited for. */
+static void begin(int fd)
 {
     const int on = 1;
-    int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK), back;
+    int back = connect_backend();
 
-    if (fd < 0)
-        return;
-    if ((back = connect_backend()) < 0) {
+    if (back < 0) {
         close(fd);
         return;
     }
@@ -98,8 +97,20 @@ static void accept_one(int listener)
     struct side *client = side_new(fd), *server = side_new(back);
     client->other = server;
     server->other = client;
-    watch(client);
-    watch(server);
+    if (pump(client)) {
+        watch(client);
+        watch(server);
+    } else {
+        end(client);
+    }
+}
+
+static void accept_all(int listener)
+{
+    int fd;
+
+    while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0)
+        begin(fd);
 }
 
 /** Something can be read from this side, or written to it. */
@@ -154,7 +165,7 @@ int main(int argc, char **argv)
         int n = epoll_wait(set, events, EVENTS, -1);
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr == NULL)
-                accept_one(listener);
+                accept_all(listener);
             else
                 on_event(events[i].data.ptr, events[i].events);
         }

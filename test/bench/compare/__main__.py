@@ -12,6 +12,8 @@ import os
 import pathlib
 import random
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -49,8 +51,8 @@ def measure(bench, scenario, contestant, results, is_counted):
             figures = scenario.measure(bench, contestant)
         for key, value in figures.items() if is_counted else ():
             results.add(key, contestant, value)
-    except (Failed, OSError, RuntimeError, ValueError) as error:
-        why = f"{type(error).__name__}: {error}" if not isinstance(error, Failed) else str(error)
+    except Exception as error:  # pylint: disable=broad-except # whatever it is, the others' figures must not be lost
+        why = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
         print(f"  {scenario.name}, {contestant}: failed: {why}", file=sys.stderr)
         results.fail(scenario.name, contestant, why)
         bench.forget_all_of(contestant)
@@ -74,17 +76,13 @@ def run(chosen, bench, results, save):
         print(f"round {number} of {chosen.rounds}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
 
-def missing(chosen):
-    """Rivals that are not there: said, and left out."""
-    names = {c for s in chosen.scenarios for c in s.contestants} | set(contestants.RIVALS)
-    return sorted(n for n in names & set(contestants.RIVALS) if not contestants.is_installed(n))
-
-
 def finish(chosen, results):
     plots = []
     folder = pathlib.Path(chosen.docs) / "performance" if chosen.docs else pathlib.Path(chosen.plots) if chosen.plots else None
-    if folder is not None:
-        plots = plot.draw_all(results, folder)
+    try:
+        plots = plot.draw_all(results, folder) if folder is not None else []
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"no plots: {error}", file=sys.stderr)
     text = report.everything(results, [(title, f"performance/{name}") for title, name in plots] if chosen.docs else [])
     print(text)
     if chosen.docs:
@@ -93,8 +91,9 @@ def finish(chosen, results):
 
 def main():
     chosen = arguments()
-    for name in missing(chosen):
-        print(f"{name} is not installed, and left out", file=sys.stderr)
+    for name in contestants.RIVALS:
+        if not contestants.is_installed(name):
+            print(f"{name} is not installed, and left out", file=sys.stderr)
     random.seed(chosen.seed)
     ours = pathlib.Path(chosen.build) / "mc-proxy"
     meta = {**machine.describe(ours, chosen.realtime), "scale": chosen.scale,
@@ -106,6 +105,7 @@ def main():
         results.derive_added_latency()
         results.save(json_path, targets.judge(results))
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the proxies must not outlive this
     placement = machine.Placement(chosen.realtime)
     placement.take_own()
     folder = tempfile.mkdtemp(prefix="mc-proxy-bench-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)

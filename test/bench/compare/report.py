@@ -28,7 +28,7 @@ def table(head, rows):
 
 def targets_table(rows):
     return table(["figure", "target", "measured (quartiles)", "", "unit", "ours", "best rival", "yardstick"],
-                 [[r["title"], _target(r), _measured(r), r["verdict"], r["unit"], _ours(r), _rival(r), number(r["yardstick"])]
+                 [[r["title"], _target(r), _measured(r), _verdict(r), r["unit"], _ours(r), _rival(r), number(r["yardstick"])]
                   for r in rows])
 
 
@@ -42,6 +42,12 @@ def _measured(row):
         return "-"
     low, high = row["quartiles"]
     return f"{number(row['measured'])} ({number(low)} to {number(high)})"
+
+
+def _verdict(row):
+    """With a ~ where the quartiles lie on both sides of the target."""
+    low, high = row["quartiles"] or (None, None)
+    return row["verdict"] + (" ~" if low is not None and low < row["target"] < high else "")
 
 
 def _ours(row):
