@@ -131,7 +131,7 @@ def test_a_rerun_replaces_the_figures_of_the_page_and_nothing_else(tmp_path):
     assert page.read_text() == f"before\n{report.BEGIN}\n\nsecond\n\n{report.END}\nafter\n"
 
 
-@pytest.mark.parametrize("text", ["", report.BEGIN, report.END])
+@pytest.mark.parametrize("text", ["", report.BEGIN, report.END, f"{report.END} {report.BEGIN}"])
 def test_a_page_without_place_for_figures_stays_as_it_is(tmp_path, text):
     page = tmp_path / "performance.md"
     page.write_text(text)

@@ -58,10 +58,9 @@ def test_a_name_without_a_route_fails(bench):
             load.result()
 
 
-def test_blocked_connections_that_are_let_in_fail(bench):
-    """The yardstick has no block list: it relays, the connection stays open, and nothing is counted."""
-    proxy = bench.standing(contestants.OURS)
-    with Load(bench, ["short", "count=16", "from=127.0.0.66"], proxy) as load:
+@pytest.mark.parametrize("kind", scenarios.Blocked().contestants)
+def test_what_is_blocked_has_no_answer(bench, kind):
+    with Load(bench, ["short", "count=16", "from=127.0.0.66"], bench.standing(kind)) as load:
         load.tell()
         with pytest.raises(Failed):
             load.result()

@@ -69,8 +69,10 @@ def run(chosen, bench, results, save):
             results.begin_round()
         for s in random.sample(chosen.scenarios, len(chosen.scenarios)):
             if number <= s.rounds_at_most:
+                started = time.monotonic()
                 for contestant in random.sample(s.contestants, len(s.contestants)):
                     measure(bench, s, contestant, results, number > 0)
+                results.seconds[s.name] = results.seconds.get(s.name, 0) + time.monotonic() - started
         results.meta["rate"] = scenarios.rate_at(bench, scenarios.Latency.SHARE) if bench.capacity else None
         save()
         print(f"round {number} of {chosen.rounds}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)

@@ -13,7 +13,7 @@ class Results:
 
     def __init__(self, meta):
         self.meta, self.figures, self.values, self.failures = meta, {}, {}, []
-        self.rounds = 0
+        self.rounds, self.seconds = 0, {}  # seconds: that each scenario has taken in all
 
     def begin_round(self):
         self.rounds += 1
@@ -71,7 +71,7 @@ class Results:
 
     def save(self, path, rows):
         """The whole of it; the file is replaced at once, so that there always is a complete one."""
-        text = json.dumps({"meta": {**self.meta, "rounds": self.rounds}, "targets": rows,
+        text = json.dumps({"meta": {**self.meta, "rounds": self.rounds}, "targets": rows, "seconds": self.seconds,
                            "figures": [{"key": f.key, "title": f.title, "unit": f.unit,
                                         "medians": {c: statistics.median(v) for c, v in self.values[f.key].items()},
                                         "values": self.values[f.key]} for f in self.figures.values()],
