@@ -157,12 +157,18 @@ def test_plots_are_drawn_of_what_there_is(results, tmp_path):
     fill(results, Figure("idle", "idle", "bytes"), ours=[131.0], haproxy=[3375.0])
     assert [name for _, name in plot.draw_all(results, tmp_path)] == ["cpu.svg", "memory.svg"]
     drawn = (tmp_path / "cpu.svg").read_text()
-    assert "<svg" in drawn and "short connection" in drawn and "haproxy" in drawn
+    assert "<svg" in drawn and "517 B hello" in drawn and "haproxy" in drawn
 
 
 def test_bars_are_relative_to_ours_and_have_gaps_where_nothing_was_measured(results):
     fill(results, SHORT, ours=[50.0], haproxy=[60.0], nginx=[None])
     fill(results, Figure("blocked", "blocked", "us"), ours=[10.0], nginx=[20.0])
-    lines = plot.script(results, "title", ["short", "blocked"], True, False).splitlines()
-    assert '"short connection" 1 1.2 ?' in lines
+    lines = plot.script(results, plot.PLOTS[0]).splitlines()
+    assert '"short\\n517 B hello" 1 1.2 ?' in lines
     assert '"blocked" 1 ? 2' in lines
+
+
+def test_a_bar_that_leaves_the_picture_has_its_value_in_it(results):
+    fill(results, SHORT, ours=[10.0], haproxy=[93.0])
+    label = next(li for li in plot.script(results, plot.PLOTS[0]).splitlines() if li.startswith('set label "9.30"'))
+    assert ",2.5 rotate" in label and "right" in label
