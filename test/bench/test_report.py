@@ -1,7 +1,6 @@
 """What the comparison says of figures that are given to it: verdicts, tables, the page, the JSON, the plots."""
 
 import json
-import shutil
 
 import pytest
 
@@ -151,7 +150,6 @@ def test_the_json_has_every_value_and_what_failed(results, tmp_path):
     assert saved["meta"]["rounds"] == 2 and saved["targets"][0]["verdict"] == "met"
 
 
-@pytest.mark.skipif(shutil.which("gnuplot") is None, reason="gnuplot is not installed")
 def test_plots_are_drawn_of_what_there_is(results, tmp_path):
     fill(results, SHORT, ours=[50.0], haproxy=[60.0], yardstick=[45.0])
     fill(results, Figure("idle", "idle", "bytes"), ours=[131.0], haproxy=[3375.0])

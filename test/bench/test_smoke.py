@@ -6,6 +6,7 @@ nothing fails. No times are looked at.
 import math
 import os
 import pathlib
+import subprocess
 
 import pytest
 
@@ -38,6 +39,19 @@ def test_gives_its_figures(bench, scenario, contestant, monkeypatch):
     assert set(figures) == {f.key for f in scenario.figures}
     for key, value in figures.items():
         assert math.isfinite(value) and (value > 0 or key in NOISY), figures
+
+
+@pytest.mark.parametrize("name", contestants.RIVALS)
+def test_every_rival_is_here(name):
+    assert contestants.is_installed(name), f"install packaging/test-deps.txt: {name} is missing"
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["short"], ["short", "proxy=1"], ["short", "proxy=1", "backend=2", "count=0"],
+                                   ["short", "proxy=1", "backend=2", "nothing=1"], ["short", "proxy=1", "backend=2", "from=here"],
+                                   ["turns", "proxy=1", "backend=2", "size=262145"]])
+def test_the_load_takes_no_wrong_command_line(words):
+    done = subprocess.run([TOOLS / "test/bench/load", *words], capture_output=True, check=False)
+    assert done.returncode == 2 and done.stderr.startswith(b"usage:")
 
 
 def test_every_connection_that_was_asked_for_is_counted(bench):

@@ -110,7 +110,7 @@ def main():
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the proxies must not outlive this
     placement = machine.Placement(chosen.realtime)
     placement.take_own()
-    folder = tempfile.mkdtemp(prefix="mc-proxy-bench-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    folder = tempfile.mkdtemp(prefix="mc-proxy-bench-", dir=machine.memory_folder())
     os.chmod(folder, 0o755)
     bench = Bench(chosen.build, folder, placement, chosen.scale)
     try:

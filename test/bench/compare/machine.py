@@ -14,6 +14,7 @@ import tempfile
 CPUS = sorted(os.sched_getaffinity(0))[:2]
 PROXY_CPU, LOAD_CPU = str(CPUS[0]), str(CPUS[-1])  # the same on a machine with one: good enough to try the tool
 BOTH_CPUS = ",".join(map(str, CPUS))
+FILES_MOST = 2 << 30  # bytes, of databases and maps of a million routes
 LOCK = pathlib.Path(tempfile.gettempdir()) / "mc-proxy-bench.lock"
 PRIORITY, CLIENT_PRIORITY, OWN_PRIORITY = 50, 55, 60  # of proxies and loads; of who changes routes meanwhile; of this process
 VERSION_COMMANDS = {"haproxy": ["-v"], "nginx": ["-v"], "sniproxy": ["-V"]}
@@ -46,6 +47,12 @@ def alone():
 
 def descriptor_limit():
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def memory_folder():
+    """Where files are in memory, so that nothing waits for a disk; None if there is none with enough room."""
+    folder = "/dev/shm"
+    return folder if os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > FILES_MOST else None
 
 
 def connections_most():

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -67,9 +68,15 @@ class Proxy:
                 return s
             s.close()
             time.sleep(0.001)
-        raise Failed(f"{self.name} does not start: {(self.folder / 'log').read_text()[-2000:]}")
+        raise Failed(f"{self.name} does not start: {self.log()}")
+
+    def log(self):
+        """The end of what it has said."""
+        path = self.folder / "log"
+        return path.read_text(encoding="utf-8", errors="replace")[-2000:] if path.exists() else "(no log)"
 
     def stop(self):
+        """Its folder goes too: with many routes there is much in it."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -77,6 +84,7 @@ class Proxy:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self):
         return self.start()
@@ -86,7 +94,7 @@ class Proxy:
 
     def pids(self):
         if self.process.poll() is not None:
-            raise Failed(f"{self.name} has ended: {(self.folder / 'log').read_text()[-2000:]}")
+            raise Failed(f"{self.name} has ended: {self.log()}")
         return processes.tree(self.process.pid)
 
     def traffic_pids(self):

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 
+from .load import Failed
 from .machine import LOAD_CPU, Placement
 
 BACKENDS = 100  # addresses, all of them the load's
@@ -79,13 +80,17 @@ class Table:
             with proxy:
                 lines = [f"{name(n)} {self.address(n)}\n" for n in self._names]
                 for first in range(0, self.count, IMPORT_AT_ONCE):
-                    self._import(proxy, "routes", ["--listener", proxy.listener], lines[first:first + IMPORT_AT_ONCE])
+                    self._tell(proxy, "routes", "import", "--listener", proxy.listener, "--format", "text", "-",
+                               lines=lines[first:first + IMPORT_AT_ONCE])
                 if self.rules:
-                    self._import(proxy, "firewall", [], [f"{rule(n)}\n" for n in self.order if n < self.rules])
-            shutil.copyfile(proxy.database, path)
+                    self._tell(proxy, "firewall", "import", "--format", "text", "-",
+                               lines=[f"{rule(n)}\n" for n in self.order if n < self.rules])
+                self._tell(proxy, "snapshot", "-o", str(path))
         return path
 
-    def _import(self, proxy, what, words, lines):
-        subprocess.run(["taskset", "-c", LOAD_CPU, str(self.bench.tools / "mc-proxy"), what, "import", "--addr",
-                        f"unix:{proxy.admin_socket}", *words, "--format", "text", "-"], input="".join(lines), text=True,
-                       check=True, stdout=subprocess.DEVNULL)
+    def _tell(self, proxy, *words, lines=()):
+        """A command to the running proxy."""
+        done = subprocess.run(["taskset", "-c", LOAD_CPU, str(self.bench.tools / "mc-proxy"), *words, "--addr", f"unix:{proxy.admin_socket}",
+                               "--timeout", "5m"], input="".join(lines), text=True, capture_output=True, check=False)
+        if done.returncode != 0:
+            raise Failed(f"mc-proxy {' '.join(words)}: {done.stderr.strip()[-1000:]}")

@@ -34,7 +34,7 @@ class Loaded(Scenario):
     def measure(self, bench, contestant):
         count = BACKENDS if contestant == EMPTY else bench.many
         table = bench.table(count, 0 if contestant == EMPTY else bench.many)
-        words = ["short", "count=8000", f"names={count}", *SPREAD_OUT]
+        words = ["short", "count=16000", f"names={count}", *SPREAD_OUT]
         result, cpu = cpu_of(bench, bench.standing(OURS, table=table), words)
         return {self.name: cpu / result["done"] / 1000}
 
