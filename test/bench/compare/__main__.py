@@ -1,7 +1,7 @@
 """
 The comparison of mc-proxy with other proxies; docs/performance.md tells the method.
 
-    cd test/bench && python3 -m compare --build ../../build [--rounds 9] [--only short,turn16] [--scale 0.1] [--realtime] [--docs ../../docs]
+    cd test/bench && python3 -m compare --build ../../build [--rounds 9] [--only short,turn16] [--scale 0.1] [--realtime]
 
 A measurement that fails is told and not counted; the others go on. The JSON is written anew after every round.
 """
@@ -113,6 +113,7 @@ def main():
     folder = tempfile.mkdtemp(prefix="mc-proxy-bench-", dir=machine.memory_folder())
     os.chmod(folder, 0o755)
     bench = Bench(chosen.build, folder, placement, chosen.scale)
+    meta["many"] = bench.many
     try:
         run(chosen, bench, results, save)
     except KeyboardInterrupt:

@@ -3,7 +3,6 @@
 import os
 import socket
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "integration"))
 from lib import hello  # noqa: E402

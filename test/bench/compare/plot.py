@@ -13,24 +13,25 @@ GAP = 1  # between groups, in bars
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """groups: figures by their keys, and what is written below; top: bars end there, their values say how long they are; None: the longest."""
+    """groups: figures by their keys, and what is written below; top: bars end there, and their values say how long they are."""
 
     filename: str
     title: str
     groups: dict
     is_relative: bool = False
     is_logarithmic: bool = False
-    top: float = None
+    top: float | None = None  # None: the longest bar's
 
 
 PLOTS = [
     Plot("cpu.svg", "CPU time, mc-proxy = 1 (lower is better)", {
-        "short": "short\\n517 B hello", "short1800": "short\\n1.8 KB hello", "turn16": "256 B turn\\non 16", "turn1000": "256 B turn\\non 1,000",
+        "short": "short\\n517 B hello", "short1800": "short\\n1.8 KB hello",
+        "turn16": "256 B turn\\non 16", "turn1000": "256 B turn\\non 1,000",
         "turn16k": "16 KB turn\\non 16", "turn16k1000": "16 KB turn\\non 1,000", "download": "bulk\\ndownload", "upload": "bulk\\nupload",
         "blocked": "blocked"}, is_relative=True, top=2.5),
     Plot("memory.svg", "Memory in bytes (lower is better; logarithmic)", {
-        "idle": "per idle connection\\nof 3,000", "idle_most": "per idle connection\\nof as many as can be", "route_memory": "per route\\nof a million"},
-         is_logarithmic=True),
+        "idle": "per idle connection\\nof 3,000", "idle_most": "per idle connection\\nof as many as can be",
+        "route_memory": "per route\\nof a million"}, is_logarithmic=True),
     Plot("latency.svg", "Microseconds from a short connection's intended start to its answer, 30 % load (lower is better)", {
         "latency_p50": "p50", "latency_p99": "p99", "latency_p999": "p99.9"}),
 ]

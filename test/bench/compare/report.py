@@ -89,7 +89,7 @@ def run_line(results):
     """What it was measured on."""
     meta = results.meta
     versions = ", ".join(f"{name} {version}" for name, version in meta["versions"].items())
-    counts = "" if meta["scale"] == 1 else f", counts times {meta['scale']:g}"
+    counts = "" if meta["scale"] == 1 else f", counts times {meta['scale']:g} and {meta['many']:,} routes instead of a million"
     rate = f" Latencies at {meta['rate']:,} connections a second." if meta.get("rate") else ""
     return (f"{meta['date']}: {results.rounds} rounds{counts}, {meta['cpus']} CPUs ({meta['cpu']}), Linux {meta['kernel']}, load average "
             f"before {meta['load_average']:.2f}, {'real-time' if meta['realtime'] else 'ordinary'} priority; {versions}.{rate}")

@@ -90,7 +90,7 @@ class Table:
 
     def _tell(self, proxy, *words, lines=()):
         """A command to the running proxy."""
-        done = subprocess.run(["taskset", "-c", LOAD_CPU, str(self.bench.tools / "mc-proxy"), *words, "--addr", f"unix:{proxy.admin_socket}",
-                               "--timeout", "5m"], input="".join(lines), text=True, capture_output=True, check=False)
+        command = [str(self.bench.tools / "mc-proxy"), *words, "--addr", f"unix:{proxy.admin_socket}", "--timeout", "5m"]
+        done = subprocess.run(["taskset", "-c", LOAD_CPU, *command], input="".join(lines), text=True, capture_output=True, check=False)
         if done.returncode != 0:
             raise Failed(f"mc-proxy {' '.join(words)}: {done.stderr.strip()[-1000:]}")
