@@ -83,8 +83,10 @@ class Idle(Scenario):
         self.count = count
 
     def measure(self, bench, contestant):
-        count = max(2 * self.WARM, int(self.count * min(1.0, bench.scale)))
-        with bench.new(contestant) as proxy, Load(bench, ["idle", f"open={count}", f"warm={self.WARM}"], proxy) as load:
+        share = min(1.0, bench.scale)
+        warm = max(20, int(self.WARM * share))
+        count = max(2 * warm, int(self.count * share))
+        with bench.new(contestant) as proxy, Load(bench, ["idle", f"open={count}", f"warm={warm}"], proxy) as load:
             before = private_bytes(proxy)
             load.tell()
             load.expect("open")
@@ -93,7 +95,7 @@ class Idle(Scenario):
             load.tell()
             if (answered := load.result()["bytes"]) != count:
                 raise Failed(f"{answered} of {count} idle connections are alive")
-        return {self.name: (after - before) / (count - self.WARM)}
+        return {self.name: (after - before) / (count - warm)}
 
 
 class Latency(Scenario):
