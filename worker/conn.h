@@ -13,6 +13,7 @@
 #include "shm_layout.h"
 #include "wheel.h"
 
+struct backlog;
 struct worker;
 
 /*
@@ -35,19 +36,11 @@ enum conn_step {
 
 enum conn_next { CONN_NEXT, CONN_WAIT, CONN_DONE };
 
-/** Bytes that a side has not taken yet. Exists only while that side is slow. */
-struct backlog {
-    uint32_t start; /* first unsent byte */
-    uint32_t end;
-    uint8_t data[];
-};
-
 /** One of the two sockets of a connection. */
 struct conn_side {
-    struct backlog *backlog; /* what waits to be sent to this side; NULL: nothing */
-    int fd;                  /* -1 when there is no socket (yet, or any more) */
-    uint8_t
-        read_shift; /* reads from this side take up to 1 << read_shift bytes: grows with bulk, falls with a slow receiver */
+    struct backlog *backlog;   /* what waits to be sent to this side; NULL: nothing */
+    int fd;                    /* -1 when there is no socket (yet, or any more) */
+    uint8_t read_shift;        /* how much is read from this side at once, see conn_relay.c */
     bool is_watched;           /* in the epoll set */
     bool is_watched_for_write; /* for writability too: only of a side that once did not take everything */
     bool is_readable;          /* there may be something to read; stays until a read finds nothing */
@@ -216,9 +209,6 @@ void conn_setup_consume(struct conn_setup *s, uint32_t n);
  * are left.
  */
 uint32_t conn_connect_deadline(const struct conn *c);
-
-/** A backlog with a copy of bytes that were not sent; NULL: no memory. free() it. */
-struct backlog *conn_backlog_new(struct bytes unsent);
 
 /** Microseconds since it was accepted. */
 uint64_t conn_age_us(const struct conn *c);
