@@ -58,6 +58,7 @@ static void close_proxy_late(struct conn *c)
 
 static void close_hello_late(struct conn *c)
 {
+    conn_hello_count_unread(c);
     conn_close(c, CLOSE_HELLO_TIMEOUT);
 }
 

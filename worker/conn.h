@@ -65,6 +65,8 @@ struct conn_setup {
         *own_bytes; /* NULL until a hello comes in pieces or a connect has to wait; CONN_HEADROOM bytes lie before it */
     uint32_t accept_tick;
     struct hello_progress progress;
+    uint32_t low_water; /* bytes besides the first that must have come before the client's socket reports them */
+    uint8_t pieces;     /* reads that did not complete the hello; counted up to HELLO_PIECES_FEW */
 
     bool is_local;                  /* a LOCAL header came in */
     struct ip_endpoint destination; /* from the PROXY header; family 0: none came */
@@ -156,6 +158,9 @@ enum conn_next conn_step_connect(struct conn *c);
 enum conn_next conn_step_relay(struct conn *c);
 enum conn_next conn_step_flush(struct conn *c);
 enum conn_next conn_step_linger(struct conn *c);
+
+/** Count what an incomplete hello has sent and nobody will read. */
+void conn_hello_count_unread(struct conn *c);
 
 /** Inline, as it is asked for some thirty times in the life of a connection. */
 static inline struct worker *conn_worker(const struct conn *c)

@@ -176,7 +176,8 @@ static bool relay_direction(struct conn *c, struct conn_side *source, struct con
 {
     if (sink->backlog != NULL && sink->is_writable)
         flush_backlog(c, sink);
-    return source->is_read_done || sink->backlog != NULL || sink->is_broken || pump(c, source, sink);
+    return !source->is_readable || source->is_read_done || sink->backlog != NULL || sink->is_broken ||
+           pump(c, source, sink);
 }
 
 /** Tell sink that source has ended, once everything before that was delivered. */
