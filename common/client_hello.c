@@ -358,3 +358,17 @@ enum hello_result client_hello_parse(struct hello_progress *progress, struct byt
     const char *why = parse_message(message, scratch, out);
     return why == NULL ? HELLO_OK : refuse(out, why, false);
 }
+
+size_t client_hello_missing(const struct hello_progress *progress, struct bytes in)
+{
+    struct reader r = reader_of(in);
+
+    reader_slice(&r, progress->scanned);
+    /* Each byte of a header, the record's or the message's, may be the one that refuses the hello. */
+    if (progress->message_len == 0 || r.left < RECORD_HEADER)
+        return 1;
+    reader_slice(&r, RECORD_HEADER - 2);
+    size_t body = reader_u16(&r);
+    CHECK(body > r.left); /* or the record would be complete, and the next one at hand */
+    return body - r.left;
+}

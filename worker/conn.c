@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "backlog.h"
 #include "clock.h"
 #include "conn_io.h"
 #include "listener.h"
@@ -57,6 +58,7 @@ static void close_proxy_late(struct conn *c)
 
 static void close_hello_late(struct conn *c)
 {
+    conn_hello_count_unread(c);
     conn_close(c, CLOSE_HELLO_TIMEOUT);
 }
 
@@ -281,8 +283,7 @@ void conn_side_close(struct conn_side *side)
     static const struct linger reset = {.l_onoff = 1, .l_linger = 0};
     bool is_cut = side->backlog != NULL;
 
-    free(side->backlog);
-    side->backlog = NULL;
+    backlog_free(&side->backlog);
     if (side->fd < 0)
         return;
     if (side->is_reset_on_close || is_cut)

@@ -13,6 +13,7 @@
 #include "shm_layout.h"
 #include "wheel.h"
 
+struct backlog;
 struct worker;
 
 /*
@@ -35,19 +36,11 @@ enum conn_step {
 
 enum conn_next { CONN_NEXT, CONN_WAIT, CONN_DONE };
 
-/** Bytes that a side has not taken yet. Exists only while that side is slow. */
-struct backlog {
-    uint32_t start; /* first unsent byte */
-    uint32_t end;
-    uint8_t data[];
-};
-
 /** One of the two sockets of a connection. */
 struct conn_side {
-    struct backlog *backlog; /* what waits to be sent to this side; NULL: nothing */
-    int fd;                  /* -1 when there is no socket (yet, or any more) */
-    uint8_t
-        read_shift; /* reads from this side take up to 1 << read_shift bytes: grows with bulk, falls with a slow receiver */
+    struct backlog *backlog;   /* what waits to be sent to this side; NULL: nothing */
+    int fd;                    /* -1 when there is no socket (yet, or any more) */
+    uint8_t read_shift;        /* how much is read from this side at once, see conn_relay.c */
     bool is_watched;           /* in the epoll set */
     bool is_watched_for_write; /* for writability too: only of a side that once did not take everything */
     bool is_readable;          /* there may be something to read; stays until a read finds nothing */
@@ -72,6 +65,8 @@ struct conn_setup {
         *own_bytes; /* NULL until a hello comes in pieces or a connect has to wait; CONN_HEADROOM bytes lie before it */
     uint32_t accept_tick;
     struct hello_progress progress;
+    uint32_t low_water; /* bytes besides the first that must have come before the client's socket reports them */
+    uint8_t pieces;     /* reads that did not complete the hello; counted up to HELLO_PIECES_FEW */
 
     bool is_local;                  /* a LOCAL header came in */
     struct ip_endpoint destination; /* from the PROXY header; family 0: none came */
@@ -164,6 +159,9 @@ enum conn_next conn_step_relay(struct conn *c);
 enum conn_next conn_step_flush(struct conn *c);
 enum conn_next conn_step_linger(struct conn *c);
 
+/** Count what an incomplete hello has sent and nobody will read. */
+void conn_hello_count_unread(struct conn *c);
+
 /** Inline, as it is asked for some thirty times in the life of a connection. */
 static inline struct worker *conn_worker(const struct conn *c)
 {
@@ -216,9 +214,6 @@ void conn_setup_consume(struct conn_setup *s, uint32_t n);
  * are left.
  */
 uint32_t conn_connect_deadline(const struct conn *c);
-
-/** A backlog with a copy of bytes that were not sent; NULL: no memory. free() it. */
-struct backlog *conn_backlog_new(struct bytes unsent);
 
 /** Microseconds since it was accepted. */
 uint64_t conn_age_us(const struct conn *c);

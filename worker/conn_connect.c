@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "backlog.h"
 #include "conn.h"
 #include "listener.h"
 #include "proxy_protocol.h"
@@ -147,7 +148,7 @@ static bool keep_rest(struct conn *c, size_t sent)
 
     if (sent == s->len)
         return true;
-    c->back.backlog = conn_backlog_new(bytes_of(s->bytes + sent, s->len - sent));
+    c->back.backlog = backlog_new(bytes_of(s->bytes + sent, s->len - sent));
     return c->back.backlog != NULL;
 }
 

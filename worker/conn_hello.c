@@ -13,6 +13,7 @@
 #include "worker.h"
 
 #define FIRST_READ_BYTES 16384  /* a hello and what a client sends right behind it */
+#define HELLO_PIECES_FEW 3      /* post-quantum hellos come in two: nothing is done about so many */
 #define LINGER_BYTES_MAX 131072 /* what a client may still send after its alert */
 
 /* unrecognized_name, fatal (RFC 8446 6.2, RFC 6066 3), in a record of TLS 1.2 form */
@@ -163,6 +164,42 @@ static enum conn_next find_route(struct conn *c, const struct client_hello *hell
     return c->listener->no_route_mode == NO_ROUTE_ALERT ? send_alert(c) : conn_end(c, CLOSE_NO_ROUTE);
 }
 
+/** Have the client's socket report bytes (SO_RCVLOWAT) only when there are `low_water` and one more of them; ends and errors always. */
+static void set_low_water(struct conn *c, uint32_t low_water)
+{
+    int bytes = (int)low_water + 1;
+
+    if (c->setup->low_water == low_water)
+        return;
+    c->setup->low_water = low_water;
+    (void)setsockopt(c->front.fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes); /* fails: woken more often */
+}
+
+/**
+ * Wait for more of a hello. One that comes in many pieces wakes us once for a record instead of once for a piece. Less is not waited for
+ * than what the record lacks, and nothing that comes before that could change the verdict; the timeout runs on. When the receive buffer is
+ * full, the kernel reports what is there.
+ */
+static enum conn_next wait_for_hello(struct conn *c)
+{
+    struct conn_setup *s = c->setup;
+
+    if (s->pieces == HELLO_PIECES_FEW)
+        set_low_water(c, (uint32_t)client_hello_missing(&s->progress, bytes_of(s->bytes, s->len)) - 1);
+    else
+        s->pieces++;
+    return wait_for_more(c);
+}
+
+void conn_hello_count_unread(struct conn *c)
+{
+    if (c->setup->low_water == 0)
+        return;
+    ssize_t n = conn_recv(&c->front, worker_io(conn_worker(c)), WORKER_IO_BYTES);
+    if (n > 0)
+        conn_count_in(c, (size_t)n);
+}
+
 enum conn_next conn_step_hello(struct conn *c)
 {
     struct conn_setup *s = c->setup;
@@ -179,8 +216,8 @@ enum conn_next conn_step_hello(struct conn *c)
             return next;
     }
     switch (client_hello_parse(&s->progress, bytes_of(s->bytes, s->len), &conn_worker(c)->scratch, &hello)) {
-    case HELLO_MORE: return wait_for_more(c);
-    case HELLO_OK: return find_route(c, &hello);
+    case HELLO_MORE: return wait_for_hello(c);
+    case HELLO_OK: set_low_water(c, 0); return find_route(c, &hello);
     case HELLO_BAD: break;
     }
     c->detail = hello.reason;

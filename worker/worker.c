@@ -235,11 +235,12 @@ static int be_born(struct worker *w, struct strbuf *why)
 
 int worker_main(void)
 {
-    static struct worker worker = {.magic = WORKER_MAGIC};
+    static struct worker worker; /* all zero at first, so that its buffer is not in the program's file */
     struct worker *w = &worker;
     char text[256];
     struct strbuf why = STRBUF_OF(text);
 
+    w->magic = WORKER_MAGIC;
     ignore_signals();
     (void)prctl(PR_SET_NAME, "mc-proxy-worker", 0, 0, 0);
     wheel_init(&w->wheel, clock_monotonic_ms());

@@ -20,9 +20,9 @@ struct listener;
 struct log_ring;
 struct rate_table;
 
-/* Bytes that one turn of a relay may read at once, and the room before them for a PROXY header that goes out in front. */
+/* Bytes that a relay may read at once, and the room before them for a PROXY header that goes out in front. */
 #define WORKER_IO_HEADROOM 64
-#define WORKER_IO_BYTES    (256 * 1024)
+#define WORKER_IO_BYTES    (1u << 20)
 
 enum worker_state {
     WORKER_STARTING, /* listeners and settings arrive, nothing is accepted */
