@@ -10,6 +10,7 @@
 #include "handover.h"
 #include "host_facts.h"
 #include "pool.h"
+#include "reject_limit.h"
 #include "shm_layout.h"
 #include "table_view.h"
 #include "wheel.h"
@@ -63,6 +64,8 @@ struct worker {
     unsigned listener_count; /* open ones */
     bool is_accept_paused;
     uint64_t pause_logged_ms; /* monotonic; a worker at its limit says so now and then, not at each connection */
+    struct reject_limit rejected;
+    uint64_t rejected_told_ms; /* monotonic; when conn_log_held_back() was last called */
     uint64_t conn_serial;
     uint64_t drain_deadline_ms; /* monotonic; while draining */
 
