@@ -23,8 +23,9 @@ struct server_hello {
     uint8_t header_have; /* bytes of a record's header */
     bool is_retry;
     bool has_selected_version;
+    uint8_t len_high;      /* of the record whose header comes */
     uint16_t record_left;  /* bytes of the record at hand; 0: a header comes */
-    uint16_t message_left; /* bytes of the message, in this record or later ones */
+    uint16_t message_left; /* bytes of the message behind the step's field, in this record or later ones */
     uint16_t skip;         /* bytes to pass over before the step's field */
     uint32_t last4;        /* the last four bytes of fields */
 };

@@ -48,21 +48,21 @@ struct conn_facts *conn_facts_new(const struct client_hello *hello, const struct
 }
 _Static_assert(sizeof((struct client_hello){0}.alpn) <= UINT8_MAX + 1, "its length fits");
 
-const char *conn_facts_route(const struct conn_facts *f, char out[CONN_PATTERN_MAX])
+struct bytes conn_facts_route(const struct conn_facts *f, char buffer[CONN_PATTERN_MAX])
 {
-    const char *name = conn_facts_sni(f) + f->sni_len - f->route_len;
+    const char *name = f->text + f->sni_len - f->route_len;
 
     if (!f->is_wildcard)
-        return f->route_len > 0 ? name : "";
-    out[0] = '*';
-    out[1] = f->route_len > 0 ? '.' : '\0';
-    memcpy(out + 2, name, (size_t)f->route_len + 1);
-    return out;
+        return bytes_of(name, f->route_len);
+    buffer[0] = '*';
+    buffer[1] = '.';
+    memcpy(buffer + 2, name, f->route_len);
+    return bytes_of(buffer, f->route_len > 0 ? f->route_len + 2u : 1);
 }
 
 bool conn_facts_peer(const struct conn_facts *f, struct ip_endpoint *out)
 {
     if (f->has_peer)
-        memcpy(out, conn_facts_alpn(f) + f->alpn_len + 1, sizeof *out);
+        memcpy(out, f->text + f->sni_len + f->backend_len + f->alpn_len + 3, sizeof *out);
     return f->has_peer;
 }
