@@ -92,7 +92,7 @@ static const struct {
     {HELLO_VERSION_TLS13, 3, "1.3"}, {HELLO_VERSION_TLS12, 3, "1.2"},   {HELLO_VERSION_TLS11, 3, "1.1"},
     {HELLO_VERSION_TLS10, 3, "1.0"}, {HELLO_VERSION_OTHER, 5, "other"},
 };
-_Static_assert(4 * 4 + sizeof version_bits[0].name <= TLS_VERSIONS_MAX, "the last word fits");
+_Static_assert(4ul * 4 + sizeof version_bits[0].name <= TLS_VERSIONS_MAX, "the last word fits");
 
 #define OUTCOME_WORD(id, word, sentence) [id] = (word),
 static const char *const outcome_words[] = {HANDSHAKE_OUTCOME_TABLE(OUTCOME_WORD)};

@@ -2,6 +2,7 @@
 
 #include "conn_facts.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,8 +13,7 @@ static char *put(char *at, struct bytes text)
 {
     if (text.len > 0)
         memcpy(at, text.ptr, text.len);
-    at[text.len] = '\0';
-    return at + text.len + 1;
+    return at + text.len;
 }
 
 struct conn_facts *conn_facts_new(const struct client_hello *hello, const struct route_match *match,
@@ -22,26 +22,26 @@ struct conn_facts *conn_facts_new(const struct client_hello *hello, const struct
     struct bytes sni = bytes_of(hello->name, hello->name_len);
     struct bytes alpn = bytes_of_str(hello->alpn);
     struct bytes backend = match != NULL ? shm_backend_text(match->backend) : bytes_of(NULL, 0);
-    struct conn_facts *f = malloc(sizeof *f + sni.len + backend.len + alpn.len + 3 + (peer != NULL ? sizeof *peer : 0));
+    struct conn_facts *f = malloc(offsetof(struct conn_facts, text) + backend.len + 1 + sni.len + alpn.len +
+                                  (peer != NULL ? sizeof *peer : 0));
 
     if (f == NULL)
         return NULL;
-    *f = (struct conn_facts){
-        .hello_us = CONN_NOT_YET,
-        .connect_us = CONN_NOT_YET,
-        .first_byte_us = CONN_NOT_YET,
-        .versions = hello->versions,
-        .has_ech = hello->has_ech,
-        .has_peer = peer != NULL,
-        .sni_len = hello->name_len,
-        .alpn_len = (uint8_t)alpn.len,
-        .backend_len = (uint16_t)backend.len,
-    };
+    memset(f, 0, offsetof(struct conn_facts, text));
+    f->hello_us = f->connect_us = f->first_byte_us = CONN_NOT_YET;
+    f->versions = hello->versions;
+    f->has_ech = hello->has_ech;
+    f->has_peer = peer != NULL;
+    f->sni_len = hello->name_len;
+    f->alpn_len = (uint8_t)alpn.len;
+    f->backend_len = (uint16_t)backend.len;
     if (match != NULL) {
         f->is_wildcard = (match->route->flags & SHM_ROUTE_WILDCARD) != 0;
         f->route_len = match->route->name_len;
     }
-    char *at = put(put(put(f->text, sni), backend), alpn);
+    char *at = put(f->text, backend);
+    *at++ = '\0'; /* the path of a Unix socket */
+    at = put(put(at, sni), alpn);
     if (peer != NULL)
         memcpy(at, peer, sizeof *peer);
     return f;
@@ -50,7 +50,8 @@ _Static_assert(sizeof((struct client_hello){0}.alpn) <= UINT8_MAX + 1, "its leng
 
 struct bytes conn_facts_route(const struct conn_facts *f, char buffer[CONN_PATTERN_MAX])
 {
-    const char *name = f->text + f->sni_len - f->route_len;
+    struct bytes sni = conn_facts_sni(f);
+    const uint8_t *name = sni.ptr + sni.len - f->route_len;
 
     if (!f->is_wildcard)
         return bytes_of(name, f->route_len);
@@ -63,6 +64,6 @@ struct bytes conn_facts_route(const struct conn_facts *f, char buffer[CONN_PATTE
 bool conn_facts_peer(const struct conn_facts *f, struct ip_endpoint *out)
 {
     if (f->has_peer)
-        memcpy(out, f->text + f->sni_len + f->backend_len + f->alpn_len + 3, sizeof *out);
+        memcpy(out, conn_facts_alpn(f).ptr + f->alpn_len, sizeof *out);
     return f->has_peer;
 }

@@ -30,16 +30,16 @@ struct conn_facts {
     struct ip_endpoint backend_addr; /* connected, or tried last; family 0: none, or a Unix socket */
     struct server_hello answer;
     char country[2];      /* of the client; country[0] is '\0': not known */
-    uint8_t versions;     /* HELLO_VERSION_* that the client offers */
-    bool has_ech;         /* it offers Encrypted Client Hello */
-    bool has_peer;        /* a PROXY header has replaced the address of the peer */
-    bool is_wildcard;     /* the route is "*." and the last route_len bytes of the name; "*" if there are none */
-    uint8_t first_to_end; /* enum conn_party: who finished sending first; CONN_PARTY_PROXY: nobody yet */
+    uint16_t backend_len; /* of the names in text, as the next two */
     uint8_t sni_len;
     uint8_t alpn_len;
-    uint8_t route_len; /* 0 without is_wildcard: no route, or that of no name */
-    uint16_t backend_len;
-    char text[]; /* sni NUL backend NUL alpn NUL, then the peer's struct ip_endpoint (unaligned) if has_peer */
+    uint8_t route_len;        /* 0 without is_wildcard: no route */
+    uint8_t versions;         /* HELLO_VERSION_* that the client offers */
+    bool has_ech : 1;         /* it offers Encrypted Client Hello */
+    bool has_peer : 1;        /* a PROXY header has replaced the address of the peer */
+    bool is_wildcard : 1;     /* the route is "*." and the last route_len bytes of the name; "*" if there are none */
+    uint8_t first_to_end : 2; /* enum conn_party: who finished sending first; CONN_PARTY_PROXY: nobody yet */
+    char text[];              /* backend NUL sni alpn, then the peer's struct ip_endpoint (unaligned) if has_peer */
 };
 
 /**
@@ -51,20 +51,20 @@ struct conn_facts {
 struct conn_facts *conn_facts_new(const struct client_hello *hello, const struct route_match *match,
                                   const struct ip_endpoint *peer) MUST_CHECK;
 
-/** The names are NUL-terminated (the NUL is not among the bytes), and empty when there is none. */
-static inline struct bytes conn_facts_sni(const struct conn_facts *f)
-{
-    return bytes_of(f->text, f->sni_len);
-}
-
+/** The names are empty when there is none. Only that of the backend is NUL-terminated (the NUL is not among the bytes). */
 static inline struct bytes conn_facts_backend(const struct conn_facts *f)
 {
-    return bytes_of(f->text + f->sni_len + 1, f->backend_len);
+    return bytes_of(f->text, f->backend_len);
+}
+
+static inline struct bytes conn_facts_sni(const struct conn_facts *f)
+{
+    return bytes_of(f->text + f->backend_len + 1, f->sni_len);
 }
 
 static inline struct bytes conn_facts_alpn(const struct conn_facts *f)
 {
-    return bytes_of(f->text + f->sni_len + f->backend_len + 2, f->alpn_len);
+    return bytes_of(f->text + f->backend_len + 1 + f->sni_len, f->alpn_len);
 }
 
 /** The route's pattern, empty without. Borrowed from the facts, or from buffer. */

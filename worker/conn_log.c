@@ -32,7 +32,9 @@ void conn_note_end(const struct conn *c, const struct conn_side *side)
 
 static const char *ended_by(const struct conn *c, enum close_reason reason)
 {
-    return party_words[reason == CLOSE_FINISHED ? c->facts->first_to_end : parties[reason]];
+    bool has_finished = reason == CLOSE_FINISHED && c->facts != NULL; /* it always has facts then */
+
+    return party_words[has_finished ? c->facts->first_to_end : parties[reason]];
 }
 
 /* ---- fields that may have no value ---- */
