@@ -45,9 +45,10 @@ struct ctl_settings {
     uint32_t idle_timeout_ms;
     uint32_t half_close_timeout_ms;
     uint32_t shutdown_timeout_ms;
-    uint8_t log_level; /* enum log_level: lower ones need not be written into the ring */
-    uint8_t log_access;
+    uint8_t log_level;  /* enum log_level: lower ones need not be written into the ring */
+    uint8_t log_access; /* make access records */
     uint8_t reserved[2];
+    uint32_t rejected_per_second; /* lines of rejected connections, per reason; 0: no limit */
 };
 
 enum proxy_mode { PROXY_MODE_OFF, PROXY_MODE_REQUIRED, PROXY_MODE_MIXED };
