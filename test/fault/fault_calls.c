@@ -65,7 +65,7 @@
     X(fsync,          false, EIO, ENOSPC)                                               \
     X(fdatasync,      false, EIO, ENOSPC)                                               \
     X(fstat,          false, EIO)                                                       \
-    X(open,           true,  EMFILE, ENOMEM, EINTR, EIO)                                \
+    X(open,           false, EMFILE, ENOMEM, EINTR, EIO)                                \
     X(fopen,          false, EMFILE, ENOMEM)                                            \
     X(fcntl,          false, EMFILE, ENOLCK)                                            \
     X(flock,          true,  ENOLCK, EINTR)                                             \
@@ -82,8 +82,8 @@
     X(prctl,          false, EINVAL)
 /* clang-format on */
 
-#define AS_ENUM(name, ...)                      CALL_##name,
-#define AS_ROW(name, interrupted, ...)          {#name, interrupted, {__VA_ARGS__, 0}},
+#define AS_ENUM(name, ...)             CALL_##name,
+#define AS_ROW(name, interrupted, ...) {#name, interrupted, {__VA_ARGS__, 0}},
 enum { FAULT_CALLS(AS_ENUM) CALL_COUNT };
 const struct fault_call fault_calls[] = {FAULT_CALLS(AS_ROW)};
 const unsigned fault_call_count = CALL_COUNT;
@@ -250,20 +250,20 @@ static size_t cut_file(size_t len)
     return len > 1 && fault_is_short() ? (len + 1) / 2 : len;
 }
 
-#define STREAM_CALL(name, params, fd, len, ...)                                                                        \
-    static void *real_##name;                                                                                          \
-    ssize_t name params                                                                                                \
-    {                                                                                                                  \
-        if (strikes_fd(CALL_##name, fd))                                                                               \
-            return -1;                                                                                                 \
-        size_t part = cut_stream(fd, len);                                                                             \
-        ssize_t n = REAL(name, __VA_ARGS__);                                                                           \
-        if (part < (len))                                                                                              \
-            rearm(fd);                                                                                                 \
-        return n;                                                                                                      \
+#define STREAM_CALL(name, params, fd, len, ...) \
+    static void *real_##name;                   \
+    ssize_t name params                         \
+    {                                           \
+        if (strikes_fd(CALL_##name, fd))        \
+            return -1;                          \
+        size_t part = cut_stream(fd, len);      \
+        ssize_t n = REAL(name, __VA_ARGS__);    \
+        if (part < (len))                       \
+            rearm(fd);                          \
+        return n;                               \
     }
 
-STREAM_CALL(recv, (int fd, void *to, size_t len, int flags), fd, len, fd, to, flags & MSG_PEEK ? len : part, flags)
+STREAM_CALL(recv, (int fd, void *to, size_t len, int flags), fd, len, fd, to, flags &MSG_PEEK ? len : part, flags)
 STREAM_CALL(send, (int fd, const void *from, size_t len, int flags), fd, len, fd, from, part, flags)
 STREAM_CALL(read, (int fd, void *to, size_t len), fd, len, fd, to, part)
 STREAM_CALL(write, (int fd, const void *from, size_t len), fd, len, fd, from, part)
@@ -286,14 +286,14 @@ ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t len, uns
     return n;
 }
 
-#define FILE_CALL(name, params, len, ...)                                                                              \
-    static void *real_##name;                                                                                          \
-    ssize_t name params                                                                                                \
-    {                                                                                                                  \
-        if (fault_strikes(CALL_##name))                                                                                \
-            return -1;                                                                                                 \
-        size_t part = cut_file(len);                                                                                   \
-        return REAL(name, __VA_ARGS__);                                                                                \
+#define FILE_CALL(name, params, len, ...) \
+    static void *real_##name;             \
+    ssize_t name params                   \
+    {                                     \
+        if (fault_strikes(CALL_##name))   \
+            return -1;                    \
+        size_t part = cut_file(len);      \
+        return REAL(name, __VA_ARGS__);   \
     }
 
 FILE_CALL(pread, (int fd, void *to, size_t len, off_t at), len, fd, to, part, at)
@@ -324,17 +324,17 @@ ssize_t __recv_chk(int fd, void *to, size_t len, size_t room, int flags)
 
 /* ---- calls that fail or are made ---- */
 
-#define FD_CALL(type, name, params, ...)                                                                               \
-    static void *real_##name;                                                                                          \
-    type name params                                                                                                   \
-    {                                                                                                                  \
-        return strikes_fd(CALL_##name, fd) ? -1 : REAL(name, __VA_ARGS__);                                             \
+#define FD_CALL(type, name, params, ...)                                   \
+    static void *real_##name;                                              \
+    type name params                                                       \
+    {                                                                      \
+        return strikes_fd(CALL_##name, fd) ? -1 : REAL(name, __VA_ARGS__); \
     }
-#define PLAIN_CALL(type, failed, name, params, ...)                                                                    \
-    static void *real_##name;                                                                                          \
-    type name params                                                                                                   \
-    {                                                                                                                  \
-        return fault_strikes(CALL_##name) ? failed : REAL(name, __VA_ARGS__);                                          \
+#define PLAIN_CALL(type, failed, name, params, ...)                           \
+    static void *real_##name;                                                 \
+    type name params                                                          \
+    {                                                                         \
+        return fault_strikes(CALL_##name) ? failed : REAL(name, __VA_ARGS__); \
     }
 
 FD_CALL(int, accept4, (int fd, struct sockaddr *sa, socklen_t *len, int flags), fd, sa, len, flags)
@@ -346,12 +346,13 @@ PLAIN_CALL(int, -1, socket, (int family, int type, int protocol), family, type, 
 PLAIN_CALL(int, -1, socketpair, (int family, int type, int protocol, int out[2]), family, type, protocol, out)
 PLAIN_CALL(int, -1, bind, (int fd, const struct sockaddr *sa, socklen_t len), fd, sa, len)
 PLAIN_CALL(int, -1, listen, (int fd, int backlog), fd, backlog)
-PLAIN_CALL(int, -1, setsockopt, (int fd, int level, int name, const void *value, socklen_t len), fd, level, name, value, len)
+PLAIN_CALL(int, -1, setsockopt, (int fd, int level, int name, const void *value, socklen_t len), fd, level, name, value,
+           len)
 PLAIN_CALL(int, -1, getsockname, (int fd, struct sockaddr *sa, socklen_t *len), fd, sa, len)
 PLAIN_CALL(int, -1, shutdown, (int fd, int how), fd, how)
 PLAIN_CALL(int, -1, epoll_create1, (int flags), flags)
 PLAIN_CALL(int, -1, epoll_wait, (int fd, struct epoll_event *events, int max, int timeout), fd, events, max, timeout)
-PLAIN_CALL(int, -1, poll, (struct pollfd *fds, nfds_t count, int timeout), fds, count, timeout)
+PLAIN_CALL(int, -1, poll, (struct pollfd * fds, nfds_t count, int timeout), fds, count, timeout)
 PLAIN_CALL(int, -1, pipe2, (int out[2], int flags), out, flags)
 PLAIN_CALL(int, -1, munmap, (void *at, size_t len), at, len)
 PLAIN_CALL(int, -1, memfd_create, (const char *name, unsigned flags), name, flags)
@@ -363,7 +364,8 @@ PLAIN_CALL(int, -1, fstat, (int fd, struct stat *out), fd, out)
 PLAIN_CALL(int, -1, unlink, (const char *path), path)
 PLAIN_CALL(FILE *, NULL, fopen, (const char *path, const char *mode), path, mode)
 PLAIN_CALL(int, -1, dup2, (int from, int to), from, to)
-PLAIN_CALL(void *, MAP_FAILED, mmap, (void *at, size_t len, int prot, int flags, int fd, off_t offset), at, len, prot, flags, fd, offset)
+PLAIN_CALL(void *, MAP_FAILED, mmap, (void *at, size_t len, int prot, int flags, int fd, off_t offset), at, len, prot,
+           flags, fd, offset)
 PLAIN_CALL(int, -1, waitpid, (pid_t pid, int *status, int options), pid, status, options)
 
 #include <grp.h>
@@ -504,7 +506,6 @@ long syscall(long number, ...)
     }
     return REAL(syscall, number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
-
 
 #define LOOK_UP(name, ...) (void)next(&real_##name, #name);
 static void *real_exec = &real_execve; /* stands for execve and execveat: there is no function of that name */

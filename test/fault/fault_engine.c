@@ -91,9 +91,7 @@ static uint64_t site_of(unsigned call)
 static bool is_hit(unsigned call, uint32_t mode)
 {
     switch (mode) {
-    case FAULT_RECORD:
-        (void)site_of(call);
-        return false;
+    case FAULT_RECORD: (void)site_of(call); return false;
     case FAULT_SITE:
         return call == control->call && site_of(call) == control->site &&
                __atomic_fetch_add(&control->calls, 1, __ATOMIC_RELAXED) == 0;
@@ -102,8 +100,7 @@ static bool is_hit(unsigned call, uint32_t mode)
     case FAULT_EVERY:
         return fault_calls[call].may_be_interrupted &&
                __atomic_add_fetch(&control->calls, 1, __ATOMIC_RELAXED) % control->nth == 0;
-    default:
-        return false;
+    default: return false;
     }
 }
 
