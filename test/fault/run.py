@@ -27,6 +27,9 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+BUILD = os.path.join(os.path.dirname(os.path.dirname(HERE)), "build-dev")
+DEFAULT_LIBRARY = os.path.join(BUILD, "test", "fault", "mcfault.so")
+os.environ.setdefault("MCPROXY_BIN", os.path.join(BUILD, "mc-proxy"))
 sys.path.insert(0, HERE)
 
 import shim as shims  # noqa: E402
@@ -36,7 +39,6 @@ from symbols import Symbols, read_maps  # noqa: E402
 from lib.daemon import BINARY  # noqa: E402
 from lib.tls import Pki  # noqa: E402
 
-DEFAULT_LIBRARY = os.path.join(HERE, "..", "..", "build-dev", "test", "fault", "mcfault.so")
 ALONE = ("start", "stop")  # stages whose points need a daemon of their own
 BATCH = 24
 EINTR_EVERY = (2, 3, 7)
@@ -223,6 +225,8 @@ def _everywhere(mode):
 
 def thinned(sites, symbols, limit):
     """At most `limit` sites of each place, evenly spread; 0: all."""
+    # Where the dynamic linker lacks memory (for thread-local data), it ends the process by itself: nobody can do better.
+    sites = [s for s in sites if not symbols[s["role"] == shims.WORKER].is_in_linker(s["frames"][:2])]
     if not limit:
         return sites
     places = {}
@@ -257,7 +261,7 @@ def chosen(points, options):
 def in_batches(points):
     """Points of one stage together; alone where they have to be."""
     batches = []
-    for point in points:
+    for point in sorted(points, key=lambda p: (Session.STAGES[p["stage"]] in ALONE, p["number"])):
         alone = Session.STAGES[point["stage"]] in ALONE
         if alone or not batches or batches[-1][0]["stage"] != point["stage"] or len(batches[-1]) >= BATCH:
             batches.append([])

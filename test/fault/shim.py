@@ -54,6 +54,7 @@ class Shim:
     def environment(self):
         # The library stands before the sanitizer's: it must see each allocation first, and passes it on.
         return {"LD_PRELOAD": self.library, "MCFAULT_FILE": self.path,
+                "LSAN_OPTIONS": f"suppressions={os.path.join(os.path.dirname(os.path.abspath(__file__)), 'lsan.supp')}:print_suppressions=0",
                 "ASAN_OPTIONS": "verify_asan_link_order=0:" + os.environ.get("ASAN_OPTIONS", "")}
 
     def off(self):
