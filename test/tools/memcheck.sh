@@ -11,7 +11,7 @@ cmake --build build-memcheck --target mc-proxy
 # Tests know two marks of a bad end: a line that says so, and an exit status. Reports of workers come on the same standard error.
 cat >build-memcheck/mc-proxy-valgrind <<WRAPPER
 #!/bin/sh
-exec valgrind --quiet --trace-children=yes --child-silent-after-fork=yes --error-exitcode=99 --leak-check=full \\
+exec valgrind --quiet --vgdb=no --trace-children=yes --child-silent-after-fork=yes --error-exitcode=99 --leak-check=full \\
     --show-leak-kinds=definite --errors-for-leak-kinds=definite --log-file=$PWD/build-memcheck/report.%p \\
     $PWD/build-memcheck/mc-proxy "\$@"
 WRAPPER
