@@ -1,6 +1,6 @@
 # Thin: every target is a command you could type. The build itself is CMake's (CMakePresets.json).
 
-.PHONY: all deps test-deps deploy-deps bench-deps mc-proxy devserver test test-deploy bench lint format fuzz deb image clean
+.PHONY: all tsan faults coverage analyze memcheck deps test-deps deploy-deps bench-deps mc-proxy devserver test test-deploy bench lint format fuzz deb image clean
 
 all: mc-proxy
 
@@ -26,6 +26,26 @@ test: test-deps ## everything but deployment, under the sanitizers; counts and s
 	cmake --preset dev
 	cmake --build --preset dev
 	ctest --preset dev -LE deploy -j 2
+
+tsan: test-deps ## what processes share, driven by threads under ThreadSanitizer
+	cmake --preset tsan
+	cmake --build --preset tsan
+	ctest --preset tsan
+
+FAULT_OPTIONS ?= --all
+faults: test-deps ## every call and allocation fails once, at every place: an hour and more
+	cmake --preset dev
+	cmake --build --preset dev --target mc-proxy mcfault
+	test/fault/run.py $(FAULT_OPTIONS)
+
+coverage: test-deps ## lines and branches of production code that the tests run: build-coverage/coverage.txt and .html
+	test/tools/coverage.sh
+
+analyze: test-deps ## clang's static analyser over production code
+	test/tools/analyze.sh
+
+memcheck: test-deps ## valgrind's memcheck over master and workers of the release build
+	test/tools/memcheck.sh
 
 test-deploy: deploy-deps ## units, package, image and installer, in a booted systemd where this machine lets one boot
 	cmake --preset release
@@ -59,4 +79,4 @@ image: ## the container image, mc-proxy:latest
 	packaging/container/build-image.sh
 
 clean:
-	rm -rf build build-dev build-coverage build-fuzz build-clang devserver
+	rm -rf build build-dev build-coverage build-fuzz build-tsan build-clang devserver

@@ -19,6 +19,7 @@
 #include "log_drain.h"
 #include "log_event.h"
 #include "log_output.h"
+#include "loop_memory.h"
 #include "rate_limit.h"
 #include "server_internal.h"
 #include "server_metrics.h"
@@ -310,6 +311,8 @@ static void on_housekeeping(EV_P_ ev_timer *timer, int revents)
     (void)loop;
     (void)revents;
     CHECK_MAGIC(s, SERVER_MAGIC);
+    if (!loop_memory_refill())
+        log_text(LOG_WARN, "memory is short: the event loop has used its reserve");
     start_workers_when_settled(s);
     state_housekeeping(s->state, clock_monotonic_ms());
     server_upgrade_turn(s);
@@ -349,6 +352,8 @@ static int start(struct server *s)
         return status;
     log_start(s);
     server_raise_descriptor_limit(s);
+    ev_set_allocator(loop_memory_realloc);
+    (void)loop_memory_refill();
     s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (s->loop == NULL)
         return fail_logged("cannot make the event loop", strerror(errno));

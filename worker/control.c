@@ -209,8 +209,11 @@ static void on_control_readable(EV_P_ ev_io *io, int revents)
     int passed_fd;
     int rc = 0;
 
-    (void)revents;
     CHECK_MAGIC(w, WORKER_MAGIC);
+    if (revents & EV_ERROR) {
+        worker_give_up(w, "the control socket cannot be watched; the worker ends");
+        return;
+    }
     for (int i = 0; i < MESSAGES_PER_TURN && rc == 0; i++) {
         rc = ctl_recv(io->fd, buffer, sizeof buffer, &header, &payload, &passed_fd);
         if (rc == 0)

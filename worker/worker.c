@@ -22,6 +22,7 @@
 #include "listener.h"
 #include "log_event.h"
 #include "log_ring.h"
+#include "loop_memory.h"
 #include "rate_limit.h"
 #include "sandbox.h"
 
@@ -123,6 +124,12 @@ void worker_stop(struct worker *w)
     ev_break(w->loop, EVBREAK_ALL);
 }
 
+void worker_give_up(struct worker *w, const char *why)
+{
+    log_text(LOG_ERROR, why);
+    worker_stop(w);
+}
+
 void worker_conn_ended(struct worker *w)
 {
     if (w->is_accept_paused && w->conn_count < w->conn_cap)
@@ -147,6 +154,8 @@ static void on_tick(EV_P_ ev_timer *timer, int revents)
         w->rejected_told_ms = now;
         conn_log_held_back(w);
     }
+    if (!loop_memory_refill())
+        log_text(LOG_WARN, "memory is short: the event loop has used its reserve");
     if (w->state == WORKER_DRAINING && now >= w->drain_deadline_ms)
         worker_stop(w);
 }
@@ -205,11 +214,13 @@ static void ignore_signals(void)
 
 static int start_loop(struct worker *w, struct strbuf *why)
 {
+    ev_set_allocator(loop_memory_realloc);
     w->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOTIMERFD);
     if (w->loop == NULL) {
         strbuf_addf(why, "cannot create the event loop: %s", strerror(errno));
         return ERR_SYSTEM;
     }
+    (void)loop_memory_refill();
     ev_timer_init(&w->tick_timer, on_tick, WHEEL_TICK_MS / 1000., WHEEL_TICK_MS / 1000.);
     w->tick_timer.data = w;
     ev_timer_start(w->loop, &w->tick_timer);

@@ -99,6 +99,9 @@ void worker_drain(struct worker *w);
 /** Close every connection now and leave the loop. */
 void worker_stop(struct worker *w);
 
+/** The same for want of something that the process cannot do without; the master replaces it. why: for the log. */
+void worker_give_up(struct worker *w, const char *why);
+
 /** A connection has ended: resume accepting if the cap had stopped it, leave the loop if it was the last one of a drain. */
 void worker_conn_ended(struct worker *w);
 
