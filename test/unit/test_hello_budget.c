@@ -212,6 +212,16 @@ static bool is_oldest(const struct fixture *f, unsigned i, bool of_its_bucket)
     return true;
 }
 
+/** A heap that is wrong below its top tells lies only much later. */
+static void check_heap(const struct hello_budget *b)
+{
+    for (uint32_t at = 0; at < b->heap_len; at++) {
+        const struct hello_bucket *bucket = &b->buckets[b->heap[at]];
+        assert_true(bucket->count > 0 && bucket->heap_at == at);
+        assert_true(at == 0 || b->buckets[b->heap[(at - 1) / 2]].count >= bucket->count);
+    }
+}
+
 static void check_against_the_model(struct fixture *f)
 {
     static unsigned per_bucket[HELLO_BUCKETS];
@@ -219,6 +229,7 @@ static void check_against_the_model(struct fixture *f)
     uint32_t cap = f->budget.cap, share = cap / HELLO_SHARE;
     int who = excess(f);
 
+    check_heap(&f->budget);
     assert_int_equal(f->budget.count, f->count);
     if (f->count <= cap) {
         assert_int_equal(who, -1);
