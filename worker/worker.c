@@ -234,6 +234,7 @@ static int be_born(struct worker *w, struct strbuf *why)
         (rc = start_loop(w, why)) != 0 || (rc = sandbox_enter(h.drop_uid, h.drop_gid, why)) != 0)
         return rc;
     w->slot = h.slot;
+    w->conn_serial = h.birth * HANDOVER_BIRTH_CONNS;
     log_set_sink(log_ring_sink, w->ring);
     return 0;
 }
