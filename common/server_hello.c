@@ -16,7 +16,6 @@
 
 #define RECORD_ALERT           21
 #define RECORD_HANDSHAKE       22
-#define RECORD_HEADER          5
 #define RECORD_MAX             16384 /* RFC 8446 5.1 */
 #define TLS_MAJOR              3
 #define ALERT_BYTES            2
@@ -26,6 +25,9 @@
 #define SESSION_ID_MAX         32
 #define EXT_SUPPORTED_VERSIONS 43
 #define EXT_KEY_SHARE          51
+#define USUAL_MESSAGE          9 /* record's and message's header */
+#define USUAL_FIXED \
+    (USUAL_MESSAGE + 2 + (int)sizeof retry_random + 1) /* and version, random, length of the session id */
 
 enum step {
     STEP_MESSAGE, /* zero: the beginning */
@@ -81,6 +83,7 @@ static void go_on(struct server_hello *h, enum step step, uint16_t skip)
     h->skip = skip;
     if (skip + field_bytes[step] > h->message_left)
         decide(h, HANDSHAKE_OTHER);
+    h->message_left = (uint16_t)(h->message_left - skip - field_bytes[step]);
 }
 
 /** The next extension, or the end of the message. */
@@ -207,32 +210,34 @@ static size_t lesser(size_t a, size_t b)
 /** The next bytes of the field at hand. */
 static void gather(struct server_hello *h, const uint8_t *at, size_t n)
 {
-    if (h->step == STEP_RANDOM) {
-        h->is_retry = h->is_retry && memcmp(at, retry_random + h->have, n) == 0;
-    } else {
-        for (size_t i = 0; i < n; i++)
-            h->last4 = h->last4 << 8 | at[i];
-    }
+    uint32_t last4 = h->last4;
+
     h->have = (uint8_t)(h->have + n);
+    if (h->step == STEP_RANDOM) {
+        h->is_retry = h->is_retry && memcmp(at, retry_random + h->have - n, n) == 0;
+        return;
+    }
+    for (; n > 0; n--)
+        last4 = last4 << 8 | *at++;
+    h->last4 = last4;
 }
 
-/** Bytes of the record at hand: as many as are passed over, or belong to one field. Their number. */
-static size_t feed_body(struct server_hello *h, struct bytes in)
+/** Bytes of the record at hand. How many of them were looked at: all, unless there is a verdict. */
+static size_t feed_body(struct server_hello *h, const uint8_t *body, size_t len)
 {
-    bool is_passed_over = h->skip > 0;
-    size_t wanted = is_passed_over ? h->skip : (size_t)(field_bytes[h->step] - h->have);
-    size_t n = lesser(lesser(in.len, h->record_left), wanted);
+    size_t at = 0;
 
-    h->record_left = (uint16_t)(h->record_left - n);
-    h->message_left = (uint16_t)(h->message_left - n);
-    if (is_passed_over) {
+    while (at < len && h->step != STEP_DONE) {
+        size_t n = lesser(len - at, h->skip);
         h->skip = (uint16_t)(h->skip - n);
-        return n;
+        at += n;
+        n = lesser(len - at, (size_t)(field_bytes[h->step] - h->have));
+        gather(h, body + at, n);
+        at += n;
+        if (h->have == field_bytes[h->step])
+            take_field[h->step](h);
     }
-    gather(h, in.ptr, n);
-    if (h->have == field_bytes[h->step])
-        take_field[h->step](h);
-    return n;
+    return at;
 }
 
 /** The first byte of a record. False: it cannot come here. */
@@ -240,57 +245,119 @@ static bool begin_record(struct server_hello *h, uint8_t type)
 {
     bool is_first = h->step == STEP_MESSAGE && h->have == 0;
 
-    if (is_first) {
-        h->step = type == RECORD_ALERT ? STEP_ALERT : STEP_MESSAGE;
-        h->message_left = field_bytes[h->step]; /* until the message says */
-    }
-    return type == RECORD_HANDSHAKE || (is_first && type == RECORD_ALERT);
+    if (is_first && type == RECORD_ALERT)
+        h->step = STEP_ALERT;
+    return type == RECORD_HANDSHAKE || h->step == STEP_ALERT;
 }
 
-static bool is_record_len(const struct server_hello *h)
+/** The last byte of a record's header. False: a length that cannot be. */
+static bool begin_body(struct server_hello *h, uint8_t len_low)
 {
-    return h->step == STEP_ALERT ? h->record_left == ALERT_BYTES : h->record_left > 0 && h->record_left <= RECORD_MAX;
+    unsigned len = (unsigned)h->len_high << 8 | len_low;
+
+    h->header_have = 0;
+    h->record_left = (uint16_t)len;
+    return h->step == STEP_ALERT ? len == ALERT_BYTES : len > 0 && len <= RECORD_MAX;
 }
 
 /** One byte of a record's header: type, version, length. */
 static void feed_header(struct server_hello *h, uint8_t byte)
 {
-    unsigned at = h->header_have++;
     bool is_sane = true;
 
-    if (at == 0)
-        is_sane = begin_record(h, byte);
-    else if (at == 1)
-        is_sane = byte == TLS_MAJOR;
-    else if (at == 3)
-        h->record_left = (uint16_t)(byte << 8);
-    else if (at == RECORD_HEADER - 1) {
-        h->record_left |= byte;
-        is_sane = is_record_len(h);
+    switch (h->header_have++) {
+    case 0: is_sane = begin_record(h, byte); break;
+    case 1: is_sane = byte == TLS_MAJOR; break;
+    case 2: break; /* a minor version says nothing (RFC 8446 5.1) */
+    case 3: h->len_high = byte; break;
+    default: is_sane = begin_body(h, byte);
     }
     if (!is_sane)
         decide(h, HANDSHAKE_OTHER);
 }
 
+static bool is_beginning(const struct server_hello *h)
+{
+    return h->step == STEP_MESSAGE && h->header_have == 0 && h->record_left == 0;
+}
+
+/* ---- the usual case ---- */
+
+/** The extensions of a whole ServerHello, as far as they matter. False: something is wrong with them. */
+static bool read_usual_extensions(struct server_hello *h, struct bytes block)
+{
+    struct reader r = reader_of(block);
+
+    if (reader_u16(&r) != r.left)
+        return false;
+    while (r.left > 0) {
+        uint16_t type = reader_u16(&r);
+        struct bytes body = reader_vector16(&r);
+        if (r.failed)
+            return false;
+        bool is_share = type == EXT_KEY_SHARE;
+        if (!is_share && type != EXT_SUPPORTED_VERSIONS)
+            continue;
+        if (is_share ? body.len < 2 : body.len != 2)
+            return false;
+        uint16_t value = (uint16_t)(body.ptr[0] << 8 | body.ptr[1]);
+        h->has_selected_version |= !is_share;
+        *(is_share ? &h->group : &h->version) = value;
+        if (is_share ? h->has_selected_version : h->group != 0)
+            return true; /* what follows is not looked at */
+    }
+    return true;
+}
+
+/**
+ * A whole ServerHello in one record and one piece, as nearly all come, in a fifth of the instructions. False: it is not that, or
+ * there is something wrong with it, and h is as it was.
+ */
+static bool take_usual(struct server_hello *h, struct bytes in)
+{
+    const uint8_t *p = in.ptr;
+
+    if (in.len < USUAL_FIXED || p[0] != RECORD_HANDSHAKE || p[1] != TLS_MAJOR || p[5] != MESSAGE_SERVER_HELLO ||
+        p[6] != 0 || p[9] != TLS_MAJOR || p[43] > SESSION_ID_MAX)
+        return false;
+    size_t record_len = (size_t)(p[3] << 8 | p[4]), message_len = (size_t)(p[7] << 8 | p[8]);
+    size_t block_at = USUAL_FIXED + p[43] + 3, message_end = USUAL_MESSAGE + message_len;
+    if (record_len > RECORD_MAX || record_len < MESSAGE_HEADER + message_len || message_end > in.len ||
+        block_at > message_end)
+        return false;
+    struct server_hello read = {
+        .version = (uint16_t)(p[9] << 8 | p[10]),
+        .is_retry = memcmp(p + USUAL_FIXED - 1 - sizeof retry_random, retry_random, sizeof retry_random) == 0,
+    };
+    if (block_at < message_end && !read_usual_extensions(&read, bytes_of(p + block_at, message_end - block_at)))
+        return false;
+    *h = read;
+    decide_hello(h);
+    return true;
+}
+
 bool server_hello_feed(struct server_hello *h, struct bytes in)
 {
-    while (in.len > 0 && h->step != STEP_DONE) {
-        size_t n = 1;
-        if (h->header_have < RECORD_HEADER)
-            feed_header(h, *in.ptr);
-        else
-            n = feed_body(h, in);
-        if (h->header_have == RECORD_HEADER && h->record_left == 0)
-            h->header_have = 0;
-        in.ptr += n;
-        in.len -= n;
+    size_t at = 0;
+
+    if (is_beginning(h) && take_usual(h, in))
+        return true;
+
+    while (at < in.len && h->step != STEP_DONE) {
+        if (h->record_left == 0) {
+            feed_header(h, in.ptr[at++]);
+            continue;
+        }
+        size_t n = feed_body(h, in.ptr + at, lesser(in.len - at, h->record_left));
+        h->record_left = (uint16_t)(h->record_left - n);
+        at += n;
     }
     return h->step == STEP_DONE;
 }
 
 void server_hello_end(struct server_hello *h)
 {
-    bool is_untouched = h->step == STEP_MESSAGE && h->header_have == 0 && h->have == 0;
+    bool is_untouched = is_beginning(h);
 
     if (h->step != STEP_DONE)
         decide(h, is_untouched ? HANDSHAKE_NONE : HANDSHAKE_OTHER);

@@ -19,16 +19,17 @@ struct server_hello {
 
     /* how far it was read; private */
     uint8_t step;
-    uint8_t have;        /* bytes of the step's field */
-    uint8_t header_have; /* bytes of a record's header */
-    bool is_retry;
-    bool has_selected_version;
-    uint16_t record_left;  /* bytes of the record at hand; 0: a header comes */
-    uint16_t message_left; /* bytes of the message, in this record or later ones */
-    uint16_t skip;         /* bytes to pass over before the step's field */
-    uint32_t last4;        /* the last four bytes of fields */
+    uint8_t have; /* bytes of the step's field */
+    bool is_retry : 1;
+    bool has_selected_version : 1;
+    uint8_t header_have : 3; /* bytes of a record's header */
+    uint8_t len_high;        /* of the record whose header comes */
+    uint16_t record_left;    /* bytes of the record at hand; 0: a header comes */
+    uint16_t message_left;   /* bytes of the message behind the step's field, in this record or later ones */
+    uint16_t skip;           /* bytes to pass over before the step's field */
+    uint32_t last4;          /* the last four bytes of fields */
 };
-_Static_assert(sizeof(struct server_hello) == 24, "one in every connection");
+_Static_assert(sizeof(struct server_hello) == 20, "one in every connection");
 
 /**
  * Take the next bytes from the backend (RFC 8446 4.1.3, 5.1 and 6; RFC 5246 7.4.1.3; a HelloRetryRequest by its random). Pure. The

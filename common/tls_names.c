@@ -3,10 +3,10 @@
 #include "tls_names.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "check.h"
 #include "client_hello.h"
-#include "strbuf.h"
 
 struct name_row {
     uint16_t number;
@@ -86,11 +86,13 @@ static const char *const alerts[256] = {
 
 static const struct {
     uint8_t bit;
-    const char *name;
+    uint8_t len;
+    char name[8]; /* in every access line: copied as one word */
 } version_bits[] = {
-    {HELLO_VERSION_TLS13, "1.3"}, {HELLO_VERSION_TLS12, "1.2"},   {HELLO_VERSION_TLS11, "1.1"},
-    {HELLO_VERSION_TLS10, "1.0"}, {HELLO_VERSION_OTHER, "other"},
+    {HELLO_VERSION_TLS13, 3, "1.3"}, {HELLO_VERSION_TLS12, 3, "1.2"},   {HELLO_VERSION_TLS11, 3, "1.1"},
+    {HELLO_VERSION_TLS10, 3, "1.0"}, {HELLO_VERSION_OTHER, 5, "other"},
 };
+_Static_assert(4ul * 4 + sizeof version_bits[0].name <= TLS_VERSIONS_MAX, "the last word fits");
 
 #define OUTCOME_WORD(id, word, sentence) [id] = (word),
 static const char *const outcome_words[] = {HANDSHAKE_OUTCOME_TABLE(OUTCOME_WORD)};
@@ -126,15 +128,16 @@ const char *tls_alert_name(uint8_t description, char buffer[TLS_NAME_MAX])
 
 const char *tls_versions_text(uint8_t bits, char buffer[TLS_VERSIONS_MAX])
 {
-    struct strbuf out = strbuf_init(buffer, TLS_VERSIONS_MAX);
+    char *at = buffer;
 
     for (size_t i = 0; i < sizeof version_bits / sizeof version_bits[0]; i++) {
         if ((bits & version_bits[i].bit) == 0)
             continue;
-        if (out.len > 0)
-            strbuf_add_char(&out, ',');
-        strbuf_add(&out, version_bits[i].name);
+        memcpy(at, version_bits[i].name, sizeof version_bits[i].name);
+        at += version_bits[i].len;
+        *at++ = ',';
     }
+    at[at > buffer ? -1 : 0] = '\0'; /* in place of the last comma */
     return buffer;
 }
 

@@ -125,7 +125,7 @@ static int open_next(struct conn *c)
     struct target target = {.len = 0};
 
     if (s->is_unix)
-        fill_unix_target(&target, conn_facts_backend(c->facts));
+        fill_unix_target(&target, (const char *)conn_facts_backend(c->facts).ptr);
     else
         fill_ip_target(&target, &s->addrs[s->next_addr], &c->facts->backend_addr);
     int fd = socket(target.addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

@@ -33,15 +33,17 @@ void conn_note_end(const struct conn *c, const struct conn_side *side)
 
 static const char *ended_by(const struct conn *c, enum close_reason reason)
 {
-    return party_words[reason == CLOSE_FINISHED ? c->facts->first_to_end : parties[reason]];
+    bool has_finished = reason == CLOSE_FINISHED && c->facts != NULL; /* it always has facts then */
+
+    return party_words[has_finished ? c->facts->first_to_end : parties[reason]];
 }
 
 /* ---- fields that may have no value ---- */
 
-static void add_text(struct log_event *e, enum log_key key, const char *text)
+static void add_text(struct log_event *e, enum log_key key, struct bytes text)
 {
-    if (text[0] != '\0')
-        log_event_cstr(e, key, text);
+    if (text.len > 0)
+        log_event_str(e, key, text);
 }
 
 static void add_endpoint(struct log_event *e, enum log_key key, const struct ip_endpoint *end)
@@ -80,7 +82,7 @@ static void add_hello(struct log_event *e, const struct conn_facts *f)
     char versions[TLS_VERSIONS_MAX], pattern[CONN_PATTERN_MAX];
 
     add_text(e, LOG_KEY_ALPN, conn_facts_alpn(f));
-    add_text(e, LOG_KEY_TLS, tls_versions_text(f->versions, versions));
+    add_text(e, LOG_KEY_TLS, bytes_of_str(tls_versions_text(f->versions, versions)));
     if (f->has_ech)
         log_event_bool(e, LOG_KEY_ECH, true);
     add_text(e, LOG_KEY_ROUTE, conn_facts_route(f, pattern));
@@ -114,10 +116,10 @@ void conn_describe(struct log_event *e, const struct conn *c, uint64_t age_us)
     log_event_cstr(e, LOG_KEY_LISTENER, c->listener->addr);
     log_event_endpoint(e, LOG_KEY_CLIENT, &c->client);
     add_peer(e, c);
-    log_event_cstr(e, LOG_KEY_SNI, f != NULL ? conn_facts_sni(f) : "");
+    log_event_str(e, LOG_KEY_SNI, f != NULL ? conn_facts_sni(f) : bytes_of(NULL, 0));
     if (f != NULL)
         add_hello(e, f);
-    log_event_cstr(e, LOG_KEY_BACKEND, f != NULL ? conn_facts_backend(f) : "");
+    log_event_str(e, LOG_KEY_BACKEND, f != NULL ? conn_facts_backend(f) : bytes_of(NULL, 0));
     if (f != NULL)
         add_endpoint(e, LOG_KEY_BACKEND_ADDR, &f->backend_addr);
     add_country(e, f != NULL ? f->country : c->setup->country);

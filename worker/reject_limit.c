@@ -2,7 +2,7 @@
 
 #include "reject_limit.h"
 
-#define SECOND_US 1000000u
+#define SECOND_US 1000000ul
 
 static const bool is_limited[CLOSE_REASON_COUNT] = {
     [CLOSE_MAX_CONNECTIONS] = true, [CLOSE_PROXY_UNTRUSTED] = true, [CLOSE_PROXY_MALFORMED] = true,

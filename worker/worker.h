@@ -32,6 +32,7 @@ enum worker_state {
 };
 
 /** The process: one per worker, made by worker_main() and never freed before the process ends. */
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): there is one of it, and the buffer at its end is aligned */
 struct worker {
     uint32_t magic;
     uint32_t slot;
@@ -64,8 +65,6 @@ struct worker {
     unsigned listener_count; /* open ones */
     bool is_accept_paused;
     uint64_t pause_logged_ms; /* monotonic; a worker at its limit says so now and then, not at each connection */
-    struct reject_limit rejected;
-    uint64_t rejected_told_ms; /* monotonic; when conn_log_held_back() was last called */
     uint64_t conn_serial;
     uint64_t drain_deadline_ms; /* monotonic; while draining */
 
@@ -75,6 +74,9 @@ struct worker {
     uint16_t unsent_removed[SHM_LISTENERS_MAX]; /* listeners that the master is to be told of, in order */
     ev_timer tick_timer;
     ev_timer accept_timer; /* ends a pause of accepting */
+
+    struct reject_limit rejected;
+    uint64_t rejected_told_ms; /* monotonic; when conn_log_held_back() was last called */
 
     struct hello_scratch scratch;
     _Alignas(64)

@@ -86,11 +86,11 @@ static int setup(void **state)
     f->worker.settings = (struct ctl_settings){.log_access = 1, .rejected_per_second = 2};
     f->worker.slot = 3;
     f->listener.worker = &f->worker;
-    memcpy(f->listener.addr, ":443", 5);
+    snprintf(f->listener.addr, sizeof f->listener.addr, ":443");
     f->conn = (struct conn){
         .listener = &f->listener, .setup = &f->setup, .id = 17, .client = client, .bytes_in = 517, .bytes_out = 5120};
     f->hello = (struct client_hello){.name_len = 15, .versions = HELLO_VERSION_TLS13 | HELLO_VERSION_TLS12};
-    memcpy(f->hello.name, "www.example.com", 16);
+    snprintf(f->hello.name, sizeof f->hello.name, "www.example.com");
     f->route.route = (struct shm_route){.flags = SHM_ROUTE_WILDCARD, .name_len = 11};
     f->backend.backend.text_len = 13;
     memcpy(f->backend.text, "10.0.0.5:8443", 13);
