@@ -21,7 +21,7 @@ static bool is_on_route(const struct conn *c, const char *route)
 {
     char pattern[CONN_PATTERN_MAX];
 
-    return c->facts != NULL && strcmp(conn_facts_route(c->facts, pattern), route) == 0;
+    return c->facts != NULL && bytes_equal_str(conn_facts_route(c->facts, pattern), route);
 }
 
 static bool is_meant(const struct conn *c, const struct ctl_query *q)
