@@ -55,6 +55,8 @@ int log_level_parse(struct bytes word, enum log_level *out) MUST_CHECK;
     X(LOG_KEY_REASON,        "reason")       \
     X(LOG_KEY_ENDED_BY,      "ended_by")     \
     X(LOG_KEY_DETAIL,        "detail")       \
+    X(LOG_KEY_STATE,         "state")        \
+    X(LOG_KEY_IDLE_MS,       "idle_ms")      \
     X(LOG_KEY_ERROR,         "error")        \
     X(LOG_KEY_ERRNO,         "errno")        \
     X(LOG_KEY_PID,           "pid")          \

@@ -1,5 +1,6 @@
 /* What is told of a connection: at any time all that is known of it, and at its end the access line. */
 
+#include "access_record.h"
 #include "clock.h"
 #include "close_reason.h"
 #include "conn.h"
@@ -142,7 +143,7 @@ void conn_log(const struct conn *c, enum close_reason reason, uint64_t age_us)
         return;
     if (c->facts == NULL)
         conn_find_country(c);
-    log_event_begin_always(&e, LOG_INFO, "connection");
+    log_event_begin_always(&e, LOG_INFO, ACCESS_RECORD_MESSAGE);
     conn_describe(&e, c, age_us);
     log_event_cstr(&e, LOG_KEY_REASON, close_reason_word(reason));
     log_event_cstr(&e, LOG_KEY_ENDED_BY, ended_by(c, reason));
@@ -158,7 +159,7 @@ void conn_log_held_back(struct worker *w)
         struct log_event e;
         if (count == 0)
             continue;
-        log_event_begin_always(&e, LOG_INFO, "connections rejected without a line of their own");
+        log_event_begin_always(&e, LOG_INFO, ACCESS_HELD_BACK_MESSAGE);
         log_event_cstr(&e, LOG_KEY_REASON, close_reason_word(reason));
         log_event_u64(&e, LOG_KEY_COUNT, count);
         log_event_u64(&e, LOG_KEY_WORKER, w->slot);

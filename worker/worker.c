@@ -259,6 +259,7 @@ static int be_born(struct worker *w, struct strbuf *why)
         return rc;
     w->slot = h.slot;
     hello_budget_seed(&w->hellos, seed);
+    w->conn_serial = h.birth * HANDOVER_BIRTH_CONNS;
     log_set_sink(log_ring_sink, w->ring);
     return 0;
 }
