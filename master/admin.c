@@ -28,6 +28,7 @@ static const struct grpc_method methods[] = {
      .on_end = admin_on_apply_changes_end,            .on_gone = admin_on_apply_changes_gone},
     {.path = PROXY_ADMIN "SetListenerMaxConnections", .on_message = admin_on_set_max_connections},
     {.path = PROXY_ADMIN "GetStatus",                 .on_message = admin_on_get_status},
+    {.path = PROXY_ADMIN "Explain",                   .on_message = admin_on_explain},
     {.path = PROXY_ADMIN "Snapshot",                  .on_message = admin_on_snapshot},
     {.path = HEALTH "Check",                          .on_message = admin_on_health_check},
     {.path = HEALTH "Watch",                          .on_message = admin_on_health_watch, .on_gone = admin_on_health_watch_gone},

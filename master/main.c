@@ -10,6 +10,7 @@
 
 #include "cli.h"
 #include "cmd_check.h"
+#include "cmd_explain.h"
 #include "cmd_firewall.h"
 #include "cmd_listeners.h"
 #include "cmd_routes.h"
@@ -31,8 +32,8 @@ static int run_worker(const struct cli_command *command, int argc, char **argv)
 static const struct cli_command cmd_worker = {.name = HANDOVER_SUBCOMMAND, .run = run_worker, .is_hidden = true};
 
 static const struct cli_command *const commands[] = {
-    &cmd_server,    &cmd_check,    &cmd_status,  &cmd_routes, &cmd_firewall,
-    &cmd_listeners, &cmd_snapshot, &cmd_version, &cmd_worker,
+    &cmd_server,    &cmd_check,   &cmd_status,   &cmd_routes,  &cmd_firewall,
+    &cmd_listeners, &cmd_explain, &cmd_snapshot, &cmd_version, &cmd_worker,
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 

@@ -43,7 +43,8 @@ def fake(open_dir):
 
 
 def test_commands():
-    assert set(complete("mc-proxy ")) == {"server", "check", "status", "routes", "firewall", "listeners", "snapshot", "version"}
+    assert set(complete("mc-proxy ")) == {"server", "check", "status", "routes", "firewall", "listeners", "explain", "snapshot",
+                                             "version"}
     assert complete("mc-proxy sta") == ["status"]
     assert complete("mc-proxy --v") == ["--version"]
     assert complete("mc-proxy nonsense ") == []
