@@ -1,6 +1,8 @@
 #ifndef ADMIN_H
 #define ADMIN_H
 
+#include <stdint.h>
+
 #include "check.h"
 #include "grpc_server.h"
 
@@ -17,11 +19,24 @@ struct supervisor;
  */
 struct admin;
 
+/** What only the rest of the server knows, for GetStatus. */
+struct admin_facts {
+    uint64_t log_records_dropped; /* by workers */
+    uint64_t log_lines_dropped;   /* by the output */
+    uint64_t reloads_succeeded;
+    uint64_t reloads_failed;
+    uint64_t last_reload_ms;    /* UTC; 0: there was none */
+    const char *reload_problem; /* of the last one, "": it succeeded; borrowed until the next turn of the loop */
+};
+typedef void (*admin_facts_fn)(void *context, struct admin_facts *out);
+
 /** All are borrowed and outlive the admin. */
 struct admin_parts {
     struct state *state;
     const struct supervisor *supervisor;
     const struct stats_segment *stats;
+    admin_facts_fn facts; /* NULL: nothing is known */
+    void *facts_context;
 };
 
 /** Where the server is in its life. */

@@ -6,6 +6,7 @@
 #include "grpc_server.h"
 #include "log_event.h"
 #include "server_internal.h"
+#include "server_metrics.h"
 
 #define GOODBYE_LOOK_S 0.005
 #define GOODBYE_MS     250 /* for clients to take the last answers and to hear that this was it */
@@ -13,7 +14,11 @@
 int server_admin_open(struct server *s, struct strbuf *why)
 {
     struct server_admin *a = &s->admin;
-    struct admin_parts parts = {.state = s->state, .supervisor = s->supervisor, .stats = &s->stats};
+    struct admin_parts parts = {.state = s->state,
+                                .supervisor = s->supervisor,
+                                .stats = &s->stats,
+                                .facts = server_metrics_tell,
+                                .facts_context = s};
     int rc;
 
     if ((rc = admin_new(&parts, &a->admin)) != 0 ||
