@@ -58,7 +58,7 @@ def test_actions():
 
 
 def test_options():
-    assert {o for o in complete("mc-proxy status -") if o.startswith("--")} == CONNECTION | {"--watch"}
+    assert {o for o in complete("mc-proxy status -") if o.startswith("--")} == CONNECTION | {"--watch", "--routes", "--max"}
     assert {o for o in complete("mc-proxy snapshot --")} == CONNECTION | {"--output", "--keep"}
     assert complete("mc-proxy routes add --send") == ["--send-proxy-protocol"]
     assert complete("mc-proxy routes import --re") == ["--replace"]
