@@ -17,6 +17,7 @@
 #include "cmd_server.h"
 #include "cmd_snapshot.h"
 #include "cmd_status.h"
+#include "cmd_top.h"
 #include "cmd_version.h"
 #include "handover.h"
 
@@ -32,8 +33,8 @@ static int run_worker(const struct cli_command *command, int argc, char **argv)
 static const struct cli_command cmd_worker = {.name = HANDOVER_SUBCOMMAND, .run = run_worker, .is_hidden = true};
 
 static const struct cli_command *const commands[] = {
-    &cmd_server,    &cmd_check,   &cmd_status,   &cmd_routes,  &cmd_firewall,
-    &cmd_listeners, &cmd_explain, &cmd_snapshot, &cmd_version, &cmd_worker,
+    &cmd_server,  &cmd_check, &cmd_status,   &cmd_routes,  &cmd_firewall, &cmd_listeners,
+    &cmd_explain, &cmd_top,   &cmd_snapshot, &cmd_version, &cmd_worker,
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 

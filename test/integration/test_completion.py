@@ -43,7 +43,7 @@ def fake(open_dir):
 
 
 def test_commands():
-    assert set(complete("mc-proxy ")) == {"server", "check", "status", "routes", "firewall", "listeners", "explain", "snapshot",
+    assert set(complete("mc-proxy ")) == {"server", "check", "status", "routes", "firewall", "listeners", "explain", "top", "snapshot",
                                              "version"}
     assert complete("mc-proxy sta") == ["status"]
     assert complete("mc-proxy --v") == ["--version"]
@@ -55,6 +55,10 @@ def test_actions():
     assert complete("mc-proxy routes -c x --json im") == ["import"]
     assert complete("mc-proxy listeners s") == ["set-max-connections"]
     assert complete("mc-proxy status ") == []
+
+
+def test_tables_of_top():
+    assert complete("mc-proxy top --by r") == ["route", "reason"]
 
 
 def test_options():
