@@ -3,10 +3,10 @@
 What a reader of standard error who stops reading costs the traffic: the latency of short connections with standard error blocked (a
 full pipe that nobody reads) against one that takes everything (/dev/null), both with a line for each connection.
 
-    blocked_log.py [--rounds N] [--count N] [--rate N] [--json]       default: 7 rounds of 8,000 connections at 2,000 a second
+    blocked_log.py [--rounds N] [--count N] [--rate N] [--json]       default: 21 rounds of 1,000 connections at 2,000 a second
 
 Two servers of MCPROXY_BIN (default build/mc-proxy) with one worker each stand side by side and are measured in turn, the order
-changing with every round, so that whatever else the machine does meets both. Medians of the rounds' percentiles, in microseconds from
+changing with every short round, so that whatever else the machine does meets both. Medians of the rounds' percentiles, in microseconds from
 the intended beginning of a connection to its complete answer; and the lines that the blocked one dropped and counted. `load` is
 built by the target `bench`.
 """
@@ -93,8 +93,8 @@ PERCENTILES = ("p50_us", "p99_us", "p999_us")
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--count", type=int, default=8000)
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--rate", type=int, default=2000)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -108,7 +108,7 @@ def main():
     if arguments.json:
         print(json.dumps(result))
         return
-    print(f"{'standard error':16}" + "".join(f"{key[:3] + ' us':>10}" for key in PERCENTILES) + f"{'lines dropped':>16}")
+    print(f"{'standard error':16}" + "".join(f"{key.replace('_us', ' us'):>10}" for key in PERCENTILES) + f"{'lines dropped':>16}")
     for mode in ("read", "blocked"):
         one = result[mode]
         print(f"{mode:16}" + "".join(f"{one[key]:10.0f}" for key in PERCENTILES) + f"{one['dropped']:16}")
