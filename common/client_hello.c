@@ -178,6 +178,9 @@ static const char *parse_server_name(struct bytes body, struct client_hello *out
     return out->name_len > 0 ? NULL : "server_name: not a hostname";
 }
 
+/** Characters of a protocol's name that are shown: visible ones, but for those that logs and lists have a use of their own for. */
+static const bool is_plain[256] = {['!'] = true, ['#' ... '+'] = true, ['-' ... '~'] = true};
+
 /* For logs: a name that does not fit whole ends the list (`overflowed` remembers it). */
 static void note_protocol(struct strbuf *list, struct bytes name)
 {
@@ -189,10 +192,11 @@ static void note_protocol(struct strbuf *list, struct bytes name)
     }
     if (comma > 0)
         strbuf_add_char(list, ',');
+    char *at = list->data + list->len;
+    strbuf_add_bytes(list, name);
     for (size_t i = 0; i < name.len; i++) {
-        uint8_t c = name.ptr[i];
-        bool is_plain = c > ' ' && c < 0x7f && c != ',' && c != '"';
-        strbuf_add_char(list, is_plain ? (char)c : '?');
+        if (!is_plain[name.ptr[i]])
+            at[i] = '?';
     }
 }
 

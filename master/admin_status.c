@@ -150,7 +150,7 @@ static void fill_facts(const struct admin *a, struct status *status)
     struct admin_facts facts = {.reload_problem = ""};
 
     if (a->parts.facts != NULL)
-        a->parts.facts(a->parts.facts_context, &facts);
+        a->parts.facts(a->parts.context, &facts);
     m->log_records_dropped = facts.log_records_dropped;
     m->log_lines_dropped = facts.log_lines_dropped;
     mc_proxy__v1__reload_status__init(reloads);

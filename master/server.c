@@ -73,6 +73,7 @@ static int start_log(struct server *s)
         return fail(err_text(ERR_NO_MEMORY));
     log_output_find_journal(s->log);
     log_set_sink(log_output_sink, s->log);
+    server_tap_log(s);
     server_apply_log_settings(s);
     return CLI_DONE;
 }
@@ -219,6 +220,24 @@ static void on_log_drain(void *context, unsigned slot)
     log_drain_worker_died(s->log_drain, slot);
 }
 
+static bool on_query_answer(void *context, unsigned slot, struct bytes payload)
+{
+    struct server *s = context;
+
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    return server_take_answer(s, slot, payload);
+}
+
+static void on_worker_died(void *context, unsigned slot, pid_t pid, int status)
+{
+    struct server *s = context;
+
+    (void)pid;
+    (void)status;
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    server_note_worker_died(s, slot);
+}
+
 static void on_listener_removed(void *context, unsigned id)
 {
     struct server *s = context;
@@ -263,8 +282,11 @@ static int make_supervisor(struct server *s)
         .on_log_ring = on_log_ring,
         .on_log_drain = on_log_drain,
         .on_listener_removed = on_listener_removed,
+        .on_query_answer = on_query_answer,
+        .on_worker_died = on_worker_died,
         .context = s,
     };
+    s->has_access_lines = options.settings.log_access != 0;
     int rc = supervisor_new(s->loop, &options, &callbacks, &s->supervisor);
     return rc == 0 ? CLI_DONE : fail_logged("cannot start workers", err_text(rc));
 }
@@ -313,6 +335,7 @@ static void on_housekeeping(EV_P_ ev_timer *timer, int revents)
     CHECK_MAGIC(s, SERVER_MAGIC);
     start_workers_when_settled(s);
     state_housekeeping(s->state, clock_monotonic_ms());
+    server_admin_tick(s);
     server_upgrade_turn(s);
 }
 

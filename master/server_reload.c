@@ -227,11 +227,10 @@ static void switch_worker_count(struct reload *r)
 static void switch_over(struct reload *r)
 {
     struct server *s = r->server;
-    struct ctl_settings settings = ctl_settings_of(r->config);
 
     state_set_rate(s->state, r->config->rate_limit, r->config->rate_window_ms);
     state_set_geoip_available(s->state, r->config->geoip_db != NULL);
-    supervisor_set_settings(s->supervisor, &settings);
+    server_apply_settings(s, r->config);
     supervisor_set_geoip(s->supervisor, r->geoip_fd);
     r->geoip_fd = -1;
     switch_listeners(r);

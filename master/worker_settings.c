@@ -16,7 +16,8 @@ struct ctl_settings ctl_settings_of(const struct config *config)
         .half_close_timeout_ms = config->half_close_timeout_ms,
         .shutdown_timeout_ms = config->shutdown_timeout_ms,
         .log_level = (uint8_t)config->log_level,
-        .log_access = config->log_access,
+        .log_access = config->log_access && config->log_level <= LOG_INFO,
+        .rejected_per_second = config->log_rejected_per_second,
     };
 }
 

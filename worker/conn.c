@@ -315,13 +315,15 @@ void conn_close(struct conn *c, enum close_reason reason)
     conn_side_close(&c->back);
     atomic_fetch_sub_explicit(l->active, 1, memory_order_release);
     stat_add(&l->stats->closed[reason], 1);
-    if (c->step == CONN_STEP_RELAY || c->step == CONN_STEP_FLUSH)
+    if (c->step == CONN_STEP_RELAY || c->step == CONN_STEP_FLUSH) {
         histogram_observe(&l->stats->duration, &histogram_duration, age_us);
+        conn_end_answer(c);
+    }
     if (c->series != 0)
         conn_count_route_end(c, reason);
     conn_log(c, reason, age_us);
     conn_setup_free(c);
-    free(c->labels);
+    free(c->facts);
     current = NULL;
     w->conn_count--;
     conn_io_bury(w, c);
@@ -373,11 +375,6 @@ uint64_t conn_age_us(const struct conn *c)
     return clock_monotonic_us() - c->started_us;
 }
 
-uint32_t conn_mark_of(uint64_t age_us)
-{
-    return age_us < UINT32_MAX ? (uint32_t)age_us : UINT32_MAX;
-}
-
 void conn_count_in(struct conn *c, size_t n)
 {
     c->bytes_in += n;
@@ -388,14 +385,4 @@ void conn_count_out(struct conn *c, size_t n)
 {
     c->bytes_out += n;
     stat_add(&c->listener->stats->bytes_out, n);
-}
-
-const char *conn_sni(const struct conn *c)
-{
-    return c->labels != NULL ? c->labels : "";
-}
-
-const char *conn_backend(const struct conn *c)
-{
-    return c->labels != NULL ? c->labels + strlen(c->labels) + 1 : "";
 }

@@ -1,11 +1,11 @@
 /* The first bytes of a connection: the PROXY header if one is due, the ClientHello, and the route that its name has. */
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "conn.h"
+#include "conn_facts.h"
 #include "listener.h"
 #include "proxy_protocol.h"
 #include "route_table.h"
@@ -64,6 +64,7 @@ static enum conn_next take_proxy_header(struct conn *c, const struct proxy_heade
     struct conn_setup *s = c->setup;
 
     if (header->has_addresses) {
+        s->peer = c->client;
         c->client = header->source;
         s->destination = header->destination;
     }
@@ -93,24 +94,22 @@ enum conn_next conn_step_proxy(struct conn *c)
     case PROXY_OK: return take_proxy_header(c, &header);
     case PROXY_BAD: break;
     }
-    c->detail = header.reason;
+    c->setup->detail = header.reason;
     return conn_end(c, CLOSE_PROXY_MALFORMED);
 }
 
-/** "sni\0backend\0" in one allocation, for the log line. */
-static char *make_labels(struct bytes sni, struct bytes backend)
+/** The hello is complete: from now on there is something to tell. False: no memory. */
+static bool begin_facts(struct conn *c, const struct client_hello *hello, const struct route_match *match)
 {
-    char *labels = malloc(sni.len + backend.len + 2);
+    const struct conn_setup *s = c->setup;
 
-    if (labels != NULL) {
-        if (sni.len > 0)
-            memcpy(labels, sni.ptr, sni.len);
-        labels[sni.len] = '\0';
-        if (backend.len > 0)
-            memcpy(labels + sni.len + 1, backend.ptr, backend.len);
-        labels[sni.len + 1 + backend.len] = '\0';
-    }
-    return labels;
+    c->facts = conn_facts_new(hello, match, s->peer.addr.family != 0 ? &s->peer : NULL);
+    if (c->facts == NULL)
+        return false;
+    c->facts->hello_us = conn_span_us(conn_age_us(c));
+    conn_find_country(c);
+    memcpy(c->facts->country, s->country, sizeof s->country);
+    return true;
 }
 
 /** Copy what connecting needs out of the pinned tables. */
@@ -141,22 +140,19 @@ static enum conn_next find_route(struct conn *c, const struct client_hello *hell
     const struct table_view *view = &conn_worker(c)->view;
     struct bytes name = bytes_of(hello->name, hello->name_len);
     struct route_match match;
-    struct bytes backend_text = {0};
 
     stat_add(&conn_worker(c)->mine->hellos[name.len > 0 ? SHM_HELLO_NAME : SHM_HELLO_NO_NAME], 1);
     const struct shm_root *root = table_pin(view);
     bool found = route_match_name(view->tables, root, c->listener->id, name, &match);
     if (found) {
-        backend_text = shm_backend_text(match.backend);
         c->series = match.route->series;
         plan_connect(c, &match);
     }
-    c->labels = make_labels(name, backend_text);
+    bool has_facts = begin_facts(c, hello, found ? &match : NULL);
     table_release(view);
-    if (c->labels == NULL)
+    if (!has_facts)
         return conn_end(c, CLOSE_NO_MEMORY);
     if (found) {
-        c->mark_us = conn_mark_of(conn_age_us(c));
         conn_count_routed(c);
         return conn_enter(c, CONN_STEP_CONNECT);
     }
@@ -183,7 +179,7 @@ enum conn_next conn_step_hello(struct conn *c)
     case HELLO_OK: return find_route(c, &hello);
     case HELLO_BAD: break;
     }
-    c->detail = hello.reason;
+    s->detail = hello.reason;
     return conn_end(c, hello.is_too_large ? CLOSE_HELLO_TOO_LARGE : CLOSE_HELLO_MALFORMED);
 }
 

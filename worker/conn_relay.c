@@ -124,16 +124,10 @@ static bool deliver(struct conn *c, struct conn_side *source, struct conn_side *
 static void note_end(struct conn *c, struct conn_side *source, bool is_reset)
 {
     source->is_read_done = true;
+    conn_note_end(c, source);
     source->is_readable = false;
     source->is_broken |= is_reset;
     wheel_remove(&c->timeout); /* half_close_timeout holds from now on */
-}
-
-/** The backend has begun to answer. */
-static void note_first_byte(struct conn *c)
-{
-    histogram_observe(&c->listener->stats->first_byte, &histogram_latency, conn_age_us(c) - c->mark_us);
-    c->mark_us = 0;
 }
 
 /** Read from source and write to sink as far as both go, within the bounds of one turn. False: no memory. */
@@ -154,8 +148,8 @@ static bool pump(struct conn *c, struct conn_side *source, struct conn_side *sin
         conn_touch(c);
         if (!is_to_client(c, sink))
             conn_count_in(c, (size_t)n);
-        else if (c->mark_us != 0)
-            note_first_byte(c);
+        else if (c->awaits_answer)
+            conn_take_answer(c, bytes_of(buffer, (size_t)n));
         if (!deliver(c, source, sink, (size_t)n, &failed))
             return !failed;
     }

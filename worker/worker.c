@@ -27,6 +27,7 @@
 
 #define ACCEPT_PAUSE_S        0.1
 #define PAUSE_LOG_INTERVAL_MS 10000
+#define REJECTED_TOLD_MS      1000
 
 /* ---- accepting: on, off, paused ---- */
 
@@ -142,6 +143,10 @@ static void on_tick(EV_P_ ev_timer *timer, int revents)
     wheel_advance(&w->wheel, now, conn_on_tick, w);
     if (w->unsent_count > 0)
         control_send_rest(w);
+    if (now - w->rejected_told_ms >= REJECTED_TOLD_MS) {
+        w->rejected_told_ms = now;
+        conn_log_held_back(w);
+    }
     if (w->state == WORKER_DRAINING && now >= w->drain_deadline_ms)
         worker_stop(w);
 }
@@ -229,6 +234,7 @@ static int be_born(struct worker *w, struct strbuf *why)
         (rc = start_loop(w, why)) != 0 || (rc = sandbox_enter(h.drop_uid, h.drop_gid, why)) != 0)
         return rc;
     w->slot = h.slot;
+    w->conn_serial = h.birth * HANDOVER_BIRTH_CONNS;
     log_set_sink(log_ring_sink, w->ring);
     return 0;
 }
@@ -253,5 +259,6 @@ int worker_main(void)
         return EXIT_FAILURE;
     }
     ev_run(w->loop, 0);
+    conn_log_held_back(w);
     return EXIT_SUCCESS;
 }

@@ -10,6 +10,7 @@
 #include "handover.h"
 #include "host_facts.h"
 #include "pool.h"
+#include "reject_limit.h"
 #include "shm_layout.h"
 #include "table_view.h"
 #include "wheel.h"
@@ -31,6 +32,7 @@ enum worker_state {
 };
 
 /** The process: one per worker, made by worker_main() and never freed before the process ends. */
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): there is one of it, and the buffer at its end is aligned */
 struct worker {
     uint32_t magic;
     uint32_t slot;
@@ -72,6 +74,9 @@ struct worker {
     uint16_t unsent_removed[SHM_LISTENERS_MAX]; /* listeners that the master is to be told of, in order */
     ev_timer tick_timer;
     ev_timer accept_timer; /* ends a pause of accepting */
+
+    struct reject_limit rejected;
+    uint64_t rejected_told_ms; /* monotonic; when conn_log_held_back() was last called */
 
     struct hello_scratch scratch;
     _Alignas(64)
