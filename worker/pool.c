@@ -18,7 +18,7 @@
 #define POOL_CHUNK_BYTES 65536
 
 struct pool_chunk {
-    _Alignas(64) unsigned char first_object;
+    _Alignas(64) unsigned char objects[POOL_CHUNK_BYTES];
 };
 
 static void push_free(struct pool *pool, void *object)
@@ -52,16 +52,14 @@ static int reserve_chunk(struct pool *pool)
 
 static void *object_of(const struct pool *pool, uint32_t place)
 {
-    unsigned char *first = &pool->chunks[place / pool->chunk_objects]->first_object;
-
-    return first + place % pool->chunk_objects * pool->object_size;
+    return pool->chunks[place / pool->chunk_objects]->objects + place % pool->chunk_objects * pool->object_size;
 }
 
 static int add_chunk(struct pool *pool)
 {
     if (reserve_chunk(pool) != 0)
         return -1;
-    struct pool_chunk *chunk = aligned_alloc(64, POOL_CHUNK_BYTES);
+    struct pool_chunk *chunk = aligned_alloc(64, sizeof *chunk);
     if (chunk == NULL)
         return -1;
     pool->chunks[pool->chunk_count++] = chunk;

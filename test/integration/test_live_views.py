@@ -10,8 +10,8 @@ import time
 import grpc
 import pytest
 
-from lib import hello
-from lib.admin import Code, refused
+from lib import h2raw, hello
+from lib.admin import Code, message, refused
 from lib.backends import EchoBackend
 from lib.clients import connect, enters, expect_refused_entry, expect_reset, read_all, read_exactly
 from lib.config import Listener
@@ -65,10 +65,10 @@ class Watcher:
 
     def _run(self):
         try:
-            for message in self._call:
-                self.lost += message.lost
-                if message.HasField("connection"):
-                    self.records.append(message.connection)
+            for response in self._call:
+                self.lost += response.lost
+                if response.HasField("connection"):
+                    self.records.append(response.connection)
         except grpc.RpcError as e:
             self.code, self.details = e.code(), e.details()
 
@@ -392,3 +392,57 @@ def test_a_retiring_worker_is_asked_too(managed, echo, clients):
     assert len(listed(api)) == 12
     assert api.CloseConnections(client_cidr="127.0.0.1").closed == 12
     assert all(was_reset(s) for s in ours)
+
+
+# ---- those who do not keep up, and logs that do not
+
+
+def flood(port, count):
+    """Connections that are over at once."""
+    name = client_hello("nobody.example.com")
+    for _ in range(count):
+        with connect(port) as s:
+            s.sendall(name)
+            with contextlib.suppress(ConnectionResetError):
+                s.recv(1)
+
+
+def responses(h2):
+    """What WatchConnections has sent to a raw client so far."""
+    data, found = b"".join(f[3] for f in h2.frames if f[0] == h2raw.DATA), []
+    while len(data) >= 5 and len(data) >= 5 + int.from_bytes(data[1:5], "big"):
+        length = int.from_bytes(data[1:5], "big")
+        found.append(message("mc_proxy.v1.WatchConnectionsResponse").FromString(data[5:5 + length]))
+        data = data[5 + length:]
+    return found
+
+
+def test_a_slow_watcher_loses_records_and_is_told_how_many(managed, echo, watcher, tmp_path):
+    """What it gets in the end and what it is told to have lost is all there was; the others had everything meanwhile."""
+    count = 3000
+    daemon, api = managed([route_to(echo)], log={"rejected_per_second": 0})
+    quick = watcher(api)
+    with h2raw.H2Raw.unix(f"{tmp_path}/admin.sock", path="/mc_proxy.v1.ProxyAdminService/WatchConnections") as slow:
+        slow.hello()
+        slow.send(slow.open(), h2raw.frame(h2raw.DATA, h2raw.END_STREAM, 1, h2raw.message(b"")))
+        time.sleep(0.5)
+        flood(daemon.port, count)
+        quick.wait(count, timeout=60)
+        assert quick.lost == 0
+        wide = (1 << 30).to_bytes(4, "big")
+        slow.send(*(h2raw.frame(h2raw.WINDOW_UPDATE, 0, stream, wide) for stream in (0, 1)))
+        assert slow.wait(lambda: sum(m.HasField("connection") + m.lost for m in responses(slow)) >= count)
+        got = responses(slow)
+        lost = sum(m.lost for m in got)
+        assert 0 < lost == count - sum(m.HasField("connection") for m in got)
+
+
+def test_a_log_that_nobody_reads_does_not_keep_records_from_watchers(managed, echo, watcher):
+    count = 6000
+    daemon, api = managed([route_to(echo)], log={"rejected_per_second": 0})
+    watch = watcher(api)
+    with daemon.unread():
+        flood(daemon.port, count)
+        watch.wait(count, timeout=60)
+        assert watch.lost == 0
+    daemon.wait_for_log(lambda e: e["msg"] == "log lines were dropped", timeout=30)
