@@ -33,6 +33,7 @@ static const struct grpc_method methods[] = {
     {.path = PROXY_ADMIN "ListConnections",           .on_message = admin_on_list_connections,  .on_gone = admin_on_connections_gone},
     {.path = PROXY_ADMIN "CloseConnections",          .on_message = admin_on_close_connections, .on_gone = admin_on_connections_gone},
     {.path = PROXY_ADMIN "GetStatus",                 .on_message = admin_on_get_status},
+    {.path = PROXY_ADMIN "Explain",                   .on_message = admin_on_explain},
     {.path = PROXY_ADMIN "Snapshot",                  .on_message = admin_on_snapshot},
     {.path = HEALTH "Check",                          .on_message = admin_on_health_check},
     {.path = HEALTH "Watch",                          .on_message = admin_on_health_watch, .on_gone = admin_on_health_watch_gone},

@@ -2,6 +2,7 @@
 #define ADMIN_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "bytes.h"
@@ -21,11 +22,23 @@ struct supervisor;
  */
 struct admin;
 
+/** What only the rest of the server knows, for GetStatus. */
+struct admin_facts {
+    uint64_t log_records_dropped; /* by workers */
+    uint64_t log_lines_dropped;   /* by the output */
+    uint64_t reloads_succeeded;
+    uint64_t reloads_failed;
+    uint64_t last_reload_ms;    /* UTC; 0: there was none */
+    const char *reload_problem; /* of the last one, "": it succeeded; borrowed until the next turn of the loop */
+};
+typedef void (*admin_facts_fn)(void *context, struct admin_facts *out);
+
 /** All are borrowed and outlive the admin. */
 struct admin_parts {
     struct state *state;
     struct supervisor *supervisor; /* asked about connections, and looked at */
     const struct stats_segment *stats;
+    admin_facts_fn facts; /* NULL: nothing is known */
     /* Somebody begins to watch connections, or nobody does any more: whether records are wanted of each. May be NULL. */
     void (*on_watching)(void *context, bool is_anybody);
     void *context;

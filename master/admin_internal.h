@@ -116,6 +116,7 @@ void admin_on_apply_changes_end(struct grpc_call *call);
 void admin_on_apply_changes_gone(struct grpc_call *call);
 void admin_on_set_max_connections(struct grpc_call *call, struct bytes message);
 void admin_on_get_status(struct grpc_call *call, struct bytes message);
+void admin_on_explain(struct grpc_call *call, struct bytes message);
 void admin_on_snapshot(struct grpc_call *call, struct bytes message);
 void admin_on_health_check(struct grpc_call *call, struct bytes message);
 void admin_on_health_watch(struct grpc_call *call, struct bytes message);

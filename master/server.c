@@ -73,6 +73,7 @@ static int start_log(struct server *s)
     s->log_drain = s->log != NULL ? log_drain_new(s->log) : NULL;
     if (s->log_drain == NULL)
         return fail(err_text(ERR_NO_MEMORY));
+    log_output_find_journal(s->log);
     log_set_sink(log_output_sink, s->log);
     server_tap_log(s);
     server_apply_log_settings(s);

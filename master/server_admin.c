@@ -7,6 +7,7 @@
 #include "grpc_server.h"
 #include "log_event.h"
 #include "server_internal.h"
+#include "server_metrics.h"
 #include "supervisor.h"
 #include "worker_settings.h"
 
@@ -90,8 +91,12 @@ void server_admin_tick(struct server *s)
 int server_admin_open(struct server *s, struct strbuf *why)
 {
     struct server_admin *a = &s->admin;
-    struct admin_parts parts = {
-        .state = s->state, .supervisor = s->supervisor, .stats = &s->stats, .on_watching = on_watching, .context = s};
+    struct admin_parts parts = {.state = s->state,
+                                .supervisor = s->supervisor,
+                                .stats = &s->stats,
+                                .facts = server_metrics_tell,
+                                .on_watching = on_watching,
+                                .context = s};
     int rc;
 
     if ((rc = admin_new(&parts, &a->admin)) != 0 ||

@@ -302,11 +302,11 @@ static bool reload_once(struct server *s)
     } else if (rc == 0 && make_ready(r) == 0) {
         switch_over(r);
         log_text(LOG_INFO, "configuration reloaded");
-        server_metrics_note_reload(s, true);
+        server_metrics_note_reload(s, NULL);
         server_notify_reloaded(s, NULL);
     } else {
         server_log_failure("not reloaded: the old configuration stays in force", r->text);
-        server_metrics_note_reload(s, false);
+        server_metrics_note_reload(s, r->text);
         server_notify_reloaded(s, r->text);
     }
     reload_fini(r);

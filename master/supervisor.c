@@ -117,6 +117,12 @@ void supervisor_set_geoip(struct supervisor *sup, int fd)
     send_to_all(sup, CTL_GEOIP, bytes_of(NULL, 0), fd);
 }
 
+int supervisor_geoip(const struct supervisor *sup)
+{
+    CHECK_MAGIC(sup, SUPERVISOR_MAGIC);
+    return sup->geoip_fd;
+}
+
 bool supervisor_ask(struct supervisor *sup, unsigned slot, const struct ctl_query *query)
 {
     struct worker_slot *s = &supervisor_check(sup)->slots[slot];

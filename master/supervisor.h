@@ -145,6 +145,9 @@ void supervisor_set_settings(struct supervisor *sup, const struct ctl_settings *
 /** A sealed memfd with the GeoIP database; takes ownership. -1: none any more. */
 void supervisor_set_geoip(struct supervisor *sup, int fd);
 
+/** The one that workers look up in, borrowed; -1: none. */
+int supervisor_geoip(const struct supervisor *sup);
+
 /**
  * Make the sockets that more workers need, all or nothing, before listeners are prepared for them; no connection reaches them yet.
  * supervisor_set_worker_count() with the same number then cannot fail, until supervisor_abort_worker_count(). Nothing to do for fewer

@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "conn_io.h"
 #include "listener.h"
+#include "proxy_duty.h"
 #include "stats.h"
 #include "strbuf.h"
 #include "worker.h"
@@ -229,15 +230,6 @@ static struct conn *conn_new(struct listener *l, int fd, const struct sockaddr_s
     return c;
 }
 
-static bool is_trusted(const struct listener *l, const struct ip_addr *addr)
-{
-    for (unsigned i = 0; i < l->trusted_count; i++) {
-        if (ip_cidr_covers(&l->trusted[i], addr))
-            return true;
-    }
-    return false;
-}
-
 enum conn_next conn_enter_hello(struct conn *c)
 {
     enum close_reason reason;
@@ -250,16 +242,12 @@ static enum conn_next choose_first_step(struct conn *c)
 {
     const struct listener *l = c->listener;
 
-    switch ((enum proxy_mode)l->proxy_mode) {
-    case PROXY_MODE_OFF: return conn_enter_hello(c);
-    case PROXY_MODE_REQUIRED:
-        if (l->trusted_count > 0 && !is_trusted(l, &c->client.addr))
-            return conn_end(c, CLOSE_PROXY_UNTRUSTED);
-        return conn_enter(c, CONN_STEP_PROXY);
-    case PROXY_MODE_MIXED: return is_trusted(l, &c->client.addr) ? conn_enter(c, CONN_STEP_PROXY) : conn_enter_hello(c);
+    switch (proxy_duty(l->proxy_mode, l->trusted, l->trusted_count, &c->client.addr)) {
+    case PROXY_DUTY_NONE: return conn_enter_hello(c);
+    case PROXY_DUTY_HEADER: return conn_enter(c, CONN_STEP_PROXY);
+    case PROXY_DUTY_REFUSED: break;
     }
-    CHECK(false); /* a proxy_mode that is none */
-    return CONN_DONE;
+    return conn_end(c, CLOSE_PROXY_UNTRUSTED);
 }
 
 void conn_accept(struct listener *listener, int fd, const struct sockaddr_storage *peer, bool try_read_now)

@@ -43,8 +43,8 @@ def fake(open_dir):
 
 
 def test_commands():
-    assert set(complete("mc-proxy ")) == {"server", "check", "status", "routes", "firewall", "listeners", "connections", "tail", "snapshot",
-                                        "version"}
+    assert set(complete("mc-proxy ")) == {"server", "check", "status", "routes", "firewall", "listeners", "connections", "tail",
+                                          "explain", "top", "snapshot", "version"}
     assert complete("mc-proxy sta") == ["status"]
     assert complete("mc-proxy --v") == ["--version"]
     assert complete("mc-proxy nonsense ") == []
@@ -58,8 +58,12 @@ def test_actions():
     assert complete("mc-proxy status ") == []
 
 
+def test_tables_of_top():
+    assert complete("mc-proxy top --by r") == ["route", "reason"]
+
+
 def test_options():
-    assert {o for o in complete("mc-proxy status -") if o.startswith("--")} == CONNECTION | {"--watch"}
+    assert {o for o in complete("mc-proxy status -") if o.startswith("--")} == CONNECTION | {"--watch", "--routes", "--max"}
     assert {o for o in complete("mc-proxy snapshot --")} == CONNECTION | {"--output", "--keep"}
     assert complete("mc-proxy routes add --send") == ["--send-proxy-protocol"]
     assert complete("mc-proxy routes import --re") == ["--replace"]

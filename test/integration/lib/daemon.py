@@ -28,7 +28,7 @@ def is_sanitized():
 def environment(extra=None):
     """What the daemon is started with: nothing in it that would change its configuration or make it talk to systemd."""
     kept = {key: value for key, value in os.environ.items()
-            if not key.startswith(("MCPROXY_", "LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_"))}
+            if not key.startswith(("MCPROXY_", "LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_", "JOURNAL_STREAM"))}
     return {**kept, **(extra or {})}
 
 
