@@ -1,6 +1,6 @@
 # Thin: every target is a command you could type. The build itself is CMake's (CMakePresets.json).
 
-.PHONY: all deps test-deps deploy-deps bench-deps mc-proxy devserver test test-deploy bench lint format fuzz deb image clean
+.PHONY: all deps test-deps deploy-deps bench-deps mc-proxy devserver test test-deploy bench soak lint format fuzz deb image clean
 
 all: mc-proxy
 
@@ -39,6 +39,10 @@ bench: bench-deps ## CPU, memory and latency beside HAProxy, nginx, sniproxy and
 	cmake --preset release
 	cmake --build --preset release --target bench
 	test/bench/compare.py --build build --rounds $(BENCH_ROUNDS)
+
+SOAK_MINUTES ?= 60
+soak: test-deps mc-proxy ## everything at once for an hour: nobody may fail, nothing may grow
+	test/soak/soak.py --minutes $(SOAK_MINUTES)
 
 lint: test-deps ## formatting, clang-tidy, cppcheck, and a clang build with all warnings
 	test/tools/lint.sh
