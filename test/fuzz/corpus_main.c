@@ -7,6 +7,14 @@
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t capacity);
+
+/** For targets with a mutator of their own, which is not called here. */
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t capacity)
+{
+    (void)data, (void)capacity;
+    return size;
+}
 
 static int run_file(const char *path)
 {
