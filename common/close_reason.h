@@ -25,6 +25,8 @@
     X(CLOSE_HELLO_TOO_LARGE, "hello_too_large", "the ClientHello was larger than 65536 bytes")           \
     X(CLOSE_HELLO_TIMEOUT, "hello_timeout", "the ClientHello was not complete within hello_timeout")     \
     X(CLOSE_HELLO_EOF, "hello_eof", "the client closed before its ClientHello was complete")             \
+    X(CLOSE_HELLO_EVICTED, "hello_evicted",                                                              \
+      "more than max_pending_hellos waited for their first bytes, and this one had waited longest")      \
     X(CLOSE_NO_ROUTE, "no_route", "no route for the name on this listener")                              \
     X(CLOSE_BACKEND_UNRESOLVED, "backend_unresolved", "the backend's name has no known address")         \
     X(CLOSE_BACKEND_REFUSED, "backend_refused", "the backend refused the connection")                    \

@@ -38,6 +38,8 @@ struct ctl_header {
     uint32_t len; /* of the payload behind this header */
 };
 
+#define CTL_PENDING_HELLOS_AUTO UINT32_MAX
+
 /** What the configuration says about all connections. Milliseconds. */
 struct ctl_settings {
     uint32_t hello_timeout_ms;
@@ -45,7 +47,8 @@ struct ctl_settings {
     uint32_t idle_timeout_ms;
     uint32_t half_close_timeout_ms;
     uint32_t shutdown_timeout_ms;
-    uint8_t log_level; /* enum log_level: lower ones need not be written into the ring */
+    uint32_t max_pending_hellos; /* per worker; 0: no limit; CTL_PENDING_HELLOS_AUTO: what suits its descriptors */
+    uint8_t log_level;           /* enum log_level: lower ones need not be written into the ring */
     uint8_t log_access;
     uint8_t reserved[2];
 };

@@ -66,6 +66,7 @@ struct config {
     uint32_t idle_timeout_ms;
     uint32_t half_close_timeout_ms;
     uint32_t shutdown_timeout_ms;
+    uint32_t max_pending_hellos; /* per worker; 0: no limit; CTL_PENDING_HELLOS_AUTO */
     /* [grpc] */
     struct config_grpc_addr *grpc_addrs;
     unsigned grpc_addr_count;

@@ -59,6 +59,9 @@ static const struct config_key keys[] = {
     TIMEOUT(idle_timeout, TIMEOUT_MIN, "5m"),
     TIMEOUT(half_close_timeout, TIMEOUT_MIN, "1m"),
     TIMEOUT(shutdown_timeout, 0, "30s"),
+    {CONFIG_PROXY, "max_pending_hellos", .is_reloadable = true, .store = config_store_pending_hellos,
+     .offset = IN(max_pending_hellos), .min = 0, .max = 1000000, .default_value = "auto",
+     .expected = "auto or a number from 0 to 1000000"},
 
     {CONFIG_GRPC, "addr", CONFIG_REPEATED, .is_reloadable = true, .store = config_store_grpc_addr,
      .expected = "unix:/PATH, HOST-ADDRESS:PORT or :PORT"},

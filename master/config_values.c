@@ -106,6 +106,17 @@ int config_store_workers(struct config_builder *b, const struct config_key *key,
     return 0;
 }
 
+int config_store_pending_hellos(struct config_builder *b, const struct config_key *key, void *object, struct bytes text,
+                                struct strbuf *why)
+{
+    struct config *config = object;
+
+    if (!bytes_equal_str(text, "auto"))
+        return config_store_number(b, key, object, text, why);
+    config->max_pending_hellos = CTL_PENDING_HELLOS_AUTO;
+    return 0;
+}
+
 static int parse_word(const struct config_key *key, struct bytes text, unsigned *out)
 {
     for (unsigned i = 0; key->words[i] != NULL; i++) {

@@ -22,6 +22,7 @@
 #include "rate_limit.h"
 #include "server_internal.h"
 #include "server_metrics.h"
+#include "server_privileges.h"
 #include "state.h"
 #include "supervisor.h"
 #include "tables.h"
@@ -343,7 +344,7 @@ static int start(struct server *s)
     struct strbuf why = STRBUF_OF(text);
     int status;
 
-    if (server_inherit(s, &why) != 0)
+    if (server_give_up_privileges(&why) != 0 || server_inherit(s, &why) != 0)
         return fail(text);
     if ((status = load_config(s)) != CLI_DONE || (status = start_log(s)) != CLI_DONE)
         return status;

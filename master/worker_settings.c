@@ -15,6 +15,7 @@ struct ctl_settings ctl_settings_of(const struct config *config)
         .idle_timeout_ms = config->idle_timeout_ms,
         .half_close_timeout_ms = config->half_close_timeout_ms,
         .shutdown_timeout_ms = config->shutdown_timeout_ms,
+        .max_pending_hellos = config->max_pending_hellos,
         .log_level = (uint8_t)config->log_level,
         .log_access = config->log_access,
     };

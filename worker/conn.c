@@ -132,8 +132,11 @@ static bool arm(struct conn *c)
 {
     if (!watch(c, &c->front) || !watch(c, &c->back))
         return false;
-    if (c->timeout.link == NULL)
+    if (c->timeout.link == NULL) { /* the first wait of this step */
         wheel_add(&conn_worker(c)->wheel, &c->timeout, steps[c->step].deadline(c));
+        if (c->step <= CONN_STEP_HELLO)
+            conn_wait_begin(c);
+    }
     return true;
 }
 

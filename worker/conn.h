@@ -9,6 +9,7 @@
 #include "bytes.h"
 #include "client_hello.h"
 #include "close_reason.h"
+#include "hello_budget.h"
 #include "listener.h"
 #include "shm_layout.h"
 #include "wheel.h"
@@ -72,6 +73,9 @@ struct conn_setup {
         *own_bytes; /* NULL until a hello comes in pieces or a connect has to wait; CONN_HEADROOM bytes lie before it */
     uint32_t accept_tick;
     struct hello_progress progress;
+
+    struct hello_wait wait; /* while it waits for its PROXY header or hello */
+    struct conn *owner;     /* of this, while it waits */
 
     bool is_local;                  /* a LOCAL header came in */
     struct ip_endpoint destination; /* from the PROXY header; family 0: none came */
@@ -198,6 +202,18 @@ void conn_touch(struct conn *c);
 
 /** Close one side's socket, with RST if is_reset_on_close, or if bytes for it were left: what was cut must not look like an end. */
 void conn_side_close(struct conn_side *side);
+
+/**
+ * The connection has to wait for its PROXY header or hello (a second call: for the other of the two), so it counts for
+ * max_pending_hellos, until its hello is complete or it ends.
+ */
+void conn_wait_begin(struct conn *c);
+
+/** Close who has waited too long for too many to wait. Only while no callback is on its way through connections or listeners. */
+void conn_wait_evict(struct worker *w);
+
+/** Settings or descriptors have changed: how many may wait? */
+void conn_wait_limit(struct worker *w);
 
 /** The connection has its backend: drop what only the set-up needed. */
 void conn_setup_free(struct conn *c);

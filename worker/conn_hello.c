@@ -143,6 +143,7 @@ static enum conn_next find_route(struct conn *c, const struct client_hello *hell
     struct route_match match;
     struct bytes backend_text = {0};
 
+    hello_budget_remove(&conn_worker(c)->hellos, &c->setup->wait);
     stat_add(&conn_worker(c)->mine->hellos[name.len > 0 ? SHM_HELLO_NAME : SHM_HELLO_NO_NAME], 1);
     const struct shm_root *root = table_pin(view);
     bool found = route_match_name(view->tables, root, c->listener->id, name, &match);

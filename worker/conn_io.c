@@ -91,7 +91,7 @@ void conn_io_bury(struct worker *w, struct conn *c)
     w->dead_conns = c;
 }
 
-/** Before the loop waits, no event of an old batch is left. */
+/** Before the loop waits, no event of an old batch is left, and nobody walks along connections or listeners. */
 static void on_prepare(EV_P_ ev_prepare *prepare, int revents)
 {
     struct worker *w = prepare->data;
@@ -99,6 +99,8 @@ static void on_prepare(EV_P_ ev_prepare *prepare, int revents)
     (void)loop;
     (void)revents;
     CHECK_MAGIC(w, WORKER_MAGIC);
+    if (hello_budget_is_over(&w->hellos))
+        conn_wait_evict(w);
     while (w->dead_conns != NULL) {
         struct conn *c = w->dead_conns;
         w->dead_conns = c->next_dead;

@@ -77,6 +77,7 @@ void conn_setup_free(struct conn *c)
 {
     if (c->setup == NULL)
         return;
+    hello_budget_remove(&conn_worker(c)->hellos, &c->setup->wait);
     if (c->setup->own_bytes != NULL)
         free(c->setup->own_bytes - CONN_HEADROOM);
     pool_free(&conn_worker(c)->setups, c->setup);

@@ -103,6 +103,7 @@ static int take_settings(struct worker *w, struct bytes payload, int passed_fd)
     (void)passed_fd;
     memcpy(&w->settings, payload.ptr, sizeof w->settings);
     log_set_level((enum log_level)w->settings.log_level);
+    conn_wait_limit(w);
     wheel_visit_all(&w->wheel, conn_on_tick, w); /* shorter timeouts hold for open connections too */
     return 0;
 }

@@ -104,6 +104,7 @@ static void count_listener(struct worker *w, int change)
 {
     w->listener_count = (unsigned)((int)w->listener_count + change);
     w->conn_cap = conn_cap(w->descriptor_limit, w->listener_count);
+    conn_wait_limit(w);
 }
 
 int listener_add(struct worker *w, const struct ctl_listener *spec, int fd)

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <seccomp.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -14,8 +16,10 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <linux/capability.h>
 #include <linux/sockios.h>
 
 #include "err.h"
@@ -25,6 +29,23 @@ static int fail(struct strbuf *why, const char *what, int error_number)
 {
     strbuf_addf(why, "cannot %s: %s", what, strerror(error_number));
     return ERR_SYSTEM;
+}
+
+/** A program file with capabilities gives them to workers too, and these are no root that would lose them with its user. */
+static int drop_capabilities(struct strbuf *why)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    static const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
+
+    if (syscall(SYS_capset, &header, none) != 0)
+        return fail(why, "give up capabilities", errno);
+    return 0;
+}
+
+static void drop_bounding_set(void)
+{
+    for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
+        (void)prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
 }
 
 static int drop_user(uint32_t uid, uint32_t gid, struct strbuf *why)
@@ -77,8 +98,7 @@ static int limit_resources(struct strbuf *why)
 static const int plain_calls[] = {
     SCMP_SYS(accept4),        SCMP_SYS(recvfrom),        SCMP_SYS(sendto),
     SCMP_SYS(recvmsg),        SCMP_SYS(sendmsg),         SCMP_SYS(connect),
-    SCMP_SYS(shutdown),       SCMP_SYS(close),           SCMP_SYS(setsockopt),
-    SCMP_SYS(getsockopt),     SCMP_SYS(getsockname),     SCMP_SYS(getpeername),
+    SCMP_SYS(shutdown),       SCMP_SYS(close),           SCMP_SYS(getsockname),
     SCMP_SYS(epoll_wait),     SCMP_SYS(epoll_pwait),     SCMP_SYS(epoll_ctl),
     SCMP_SYS(read),           SCMP_SYS(write),           SCMP_SYS(writev),
     SCMP_SYS(splice),         SCMP_SYS(pipe2),           SCMP_SYS(clock_gettime),
@@ -91,6 +111,57 @@ static const int plain_calls[] = {
     SCMP_SYS(epoll_create1), /* by the loop, see listener_close() */
 };
 
+/* Calls of which only some uses are needed: all comparisons of a row must hold. */
+struct narrow_call {
+    int call;
+    unsigned count;
+    struct scmp_arg_cmp args[3];
+};
+
+/* The 0 that ends a plain comparison says what clang wants to be told: there is no second operand. */
+#define IS(argument, value)                         \
+    {                                               \
+        argument, SCMP_CMP_EQ, (uint64_t)(value), 0 \
+    }
+#define HAS(argument, mask, of)                                        \
+    {                                                                  \
+        argument, SCMP_CMP_MASKED_EQ, (uint64_t)(mask), (uint64_t)(of) \
+    }
+#define TYPE_BITS ~(uint64_t)(SOCK_NONBLOCK | SOCK_CLOEXEC)
+#define STREAM(family)                                              \
+    {                                                               \
+        SCMP_SYS(socket), 3,                                        \
+        {                                                           \
+            IS(0, family), HAS(1, TYPE_BITS, SOCK_STREAM), IS(2, 0) \
+        }                                                           \
+    }
+#define OPTION(level, name)           \
+    {                                 \
+        SCMP_SYS(setsockopt), 2,      \
+        {                             \
+            IS(1, level), IS(2, name) \
+        }                             \
+    }
+
+/* clang-format off */
+static const struct narrow_call narrow_calls[] = {
+    STREAM(AF_INET),
+    STREAM(AF_INET6),
+    STREAM(AF_UNIX),
+    OPTION(SOL_SOCKET, SO_LINGER),
+    OPTION(SOL_SOCKET, SO_RCVLOWAT),
+    OPTION(IPPROTO_TCP, TCP_NODELAY),
+    {SCMP_SYS(getsockopt), 2, {IS(1, SOL_SOCKET), IS(2, SO_ERROR)}},
+    /* Memory of its own, or to read what was passed to it (a new GeoIP database); none of it executable. */
+    {SCMP_SYS(mmap), 2, {HAS(2, PROT_EXEC, 0), HAS(3, MAP_ANONYMOUS, MAP_ANONYMOUS)}},
+    {SCMP_SYS(mmap), 1, {IS(2, PROT_READ)}},
+    {SCMP_SYS(mprotect), 1, {HAS(2, PROT_EXEC, 0)}},
+    {SCMP_SYS(ioctl), 1, {IS(1, SIOCOUTQ)}},
+    {SCMP_SYS(fcntl), 1, {IS(1, F_GET_SEALS)}}, /* a new GeoIP database: is it sealed? */
+    {SCMP_SYS(fcntl), 1, {IS(1, F_SETPIPE_SZ)}}, /* pipes for bulk data */
+};
+/* clang-format on */
+
 static int allow_plain(scmp_filter_ctx filter)
 {
     for (unsigned i = 0; i < sizeof plain_calls / sizeof plain_calls[0]; i++) {
@@ -101,31 +172,17 @@ static int allow_plain(scmp_filter_ctx filter)
     return 0;
 }
 
-/** Calls of which only some uses are needed. 0 or a negative errno. */
+/** 0 or a negative errno. */
 static int allow_some(scmp_filter_ctx filter)
 {
-    static const int families[] = {AF_INET, AF_INET6, AF_UNIX};
-    /* The 0 that ends a plain comparison says what clang wants to be told: there is no second operand. */
-    const uint64_t type_mask = ~(uint64_t)(SOCK_NONBLOCK | SOCK_CLOEXEC);
-    int rc = 0;
-
-    for (unsigned i = 0; i < sizeof families / sizeof families[0] && rc == 0; i++)
-        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-                              SCMP_A0(SCMP_CMP_EQ, (uint64_t)families[i], 0),
-                              SCMP_A1(SCMP_CMP_MASKED_EQ, type_mask, SOCK_STREAM));
-    /* Memory, but never executable; only this process may be signalled, which is how abort() ends it. */
-    if (rc != 0 ||
-        (rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0))) !=
-            0 ||
-        (rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-                               SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0))) != 0 ||
-        (rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-                               SCMP_A0(SCMP_CMP_EQ, (uint64_t)getpid(), 0))) != 0 ||
-        (rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, SIOCOUTQ, 0))) != 0 ||
-        /* A new GeoIP database: is it sealed? */
-        (rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, F_GET_SEALS, 0))) != 0)
-        return rc;
-    return 0;
+    for (unsigned i = 0; i < sizeof narrow_calls / sizeof narrow_calls[0]; i++) {
+        const struct narrow_call *n = &narrow_calls[i];
+        int rc = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, n->call, n->count, n->args);
+        if (rc != 0)
+            return rc;
+    }
+    /* Only this process may be signalled, which is how abort() ends it. */
+    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (uint64_t)getpid(), 0));
 }
 
 static int filter_calls(struct strbuf *why)
@@ -133,7 +190,9 @@ static int filter_calls(struct strbuf *why)
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
     int rc = -ENOMEM;
 
-    if (filter != NULL && (rc = allow_plain(filter)) == 0 && (rc = allow_some(filter)) == 0)
+    /* Calls in the manner of another architecture (32 bits) kill the process too, and not only a thread. */
+    if (filter != NULL && (rc = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS)) == 0 &&
+        (rc = allow_plain(filter)) == 0 && (rc = allow_some(filter)) == 0)
         rc = seccomp_load(filter);
     seccomp_release(filter);
     return rc == 0 ? 0 : fail(why, "install the system-call filter", -rc);
@@ -145,7 +204,9 @@ int sandbox_enter(uint32_t uid, uint32_t gid, struct strbuf *why)
 {
     int rc;
 
-    if ((rc = drop_user(uid, gid, why)) != 0 || (rc = limit_resources(why)) != 0 || (rc = filter_calls(why)) != 0)
+    drop_bounding_set(); /* while we may: an unprivileged worker may not, and has no_new_privs to make it worth nothing */
+    if ((rc = drop_user(uid, gid, why)) != 0 || (rc = drop_capabilities(why)) != 0 ||
+        (rc = limit_resources(why)) != 0 || (rc = filter_calls(why)) != 0)
         return rc;
     return 0;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -218,17 +219,30 @@ static int start_loop(struct worker *w, struct strbuf *why)
     return 0;
 }
 
+static int draw_seed(uint64_t seed_out[2], struct strbuf *why)
+{
+    size_t wanted = 2 * sizeof seed_out[0];
+
+    if (getrandom(seed_out, wanted, 0) == (ssize_t)wanted)
+        return 0;
+    strbuf_addf(why, "cannot draw random numbers: %s", strerror(errno));
+    return ERR_SYSTEM;
+}
+
 static int be_born(struct worker *w, struct strbuf *why)
 {
     struct handover h;
+    uint64_t seed[2];
     int rc;
 
     w->descriptor_limit = descriptor_limit(); /* the sandbox does not let us ask any more */
     host_facts_read(&w->host);
     if ((rc = control_receive_handover(&h, why)) != 0 || (rc = map_shared_memory(w, &h, why)) != 0 ||
-        (rc = start_loop(w, why)) != 0 || (rc = sandbox_enter(h.drop_uid, h.drop_gid, why)) != 0)
+        (rc = start_loop(w, why)) != 0 || (rc = draw_seed(seed, why)) != 0 ||
+        (rc = sandbox_enter(h.drop_uid, h.drop_gid, why)) != 0)
         return rc;
     w->slot = h.slot;
+    hello_budget_seed(&w->hellos, seed);
     log_set_sink(log_ring_sink, w->ring);
     return 0;
 }

@@ -8,6 +8,7 @@
 #include "client_hello.h"
 #include "ctl_msg.h"
 #include "handover.h"
+#include "hello_budget.h"
 #include "host_facts.h"
 #include "pool.h"
 #include "shm_layout.h"
@@ -62,7 +63,8 @@ struct worker {
     struct host_facts host;
     unsigned listener_count; /* open ones */
     bool is_accept_paused;
-    uint64_t pause_logged_ms; /* monotonic; a worker at its limit says so now and then, not at each connection */
+    uint64_t pause_logged_ms;  /* monotonic; a worker at its limit says so now and then, not at each connection */
+    uint64_t hellos_logged_ms; /* the same for max_pending_hellos */
     uint64_t conn_serial;
     uint64_t drain_deadline_ms; /* monotonic; while draining */
 
@@ -74,6 +76,7 @@ struct worker {
     ev_timer accept_timer; /* ends a pause of accepting */
 
     struct hello_scratch scratch;
+    struct hello_budget hellos; /* connections that wait for PROXY header or hello */
     _Alignas(64)
         uint8_t io_buffer[WORKER_IO_HEADROOM + WORKER_IO_BYTES]; /* the one relay buffer; valid within one callback */
 };

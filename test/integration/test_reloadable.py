@@ -126,6 +126,20 @@ def hello_timeout(b):
     b.daemon.wait_for_access(reason="hello_timeout")
 
 
+def max_pending_hellos(b):
+    b.start()
+    waiting = [clients.connect(b.listener.port) for _ in range(5)]
+    assert b.is_served()
+    b.reload(proxy={"max_pending_hellos": "2"})
+    b.daemon.wait_for_access(count=3, reason="hello_evicted")
+    for s in waiting[:3]:
+        clients.expect_reset(s)
+    for s in waiting[3:]:
+        s.sendall(HELLO)
+        assert clients.read_exactly(s, len(HELLO)) == HELLO
+        s.close()
+
+
 def connect_timeout(b):
     hole = b.backend(BlackHole)
     b.start(f"* {hole.address}", proxy={"connect_timeout": "60s"})
@@ -369,6 +383,7 @@ PROOFS = {
     ("log", "level"): log_level, ("log", "format"): log_format, ("log", "access"): log_access,
     ("proxy", "hello_timeout"): hello_timeout, ("proxy", "connect_timeout"): connect_timeout, ("proxy", "idle_timeout"): idle_timeout,
     ("proxy", "half_close_timeout"): half_close_timeout, ("proxy", "shutdown_timeout"): shutdown_timeout,
+    ("proxy", "max_pending_hellos"): max_pending_hellos,
     ("grpc", "addr"): grpc_addr, ("grpc", "tls_cert"): grpc_tls_cert, ("grpc", "tls_key"): grpc_tls_key,
     ("grpc", "client_ca"): grpc_client_ca, ("metrics", "addr"): metrics_addr,
     ("metrics", "routes"): metrics_routes, ("metrics", "max_series"): metrics_max_series,

@@ -44,6 +44,7 @@ static void test_defaults(void **state)
     assert_int_equal(c->idle_timeout_ms, 300000);
     assert_int_equal(c->half_close_timeout_ms, 60000);
     assert_int_equal(c->shutdown_timeout_ms, 30000);
+    assert_int_equal(c->max_pending_hellos, CTL_PENDING_HELLOS_AUTO);
     assert_int_equal(c->grpc_addr_count, 0);
     assert_null(c->grpc_tls_cert);
     assert_false(c->has_metrics);
@@ -63,7 +64,7 @@ static const char full_text[] =
     "[server]\nworkers = 256\nuser = proxy\n[database]\npath = /var/lib/x.db\n"
     "[log]\nlevel = error\nformat = json\naccess = false\n"
     "[proxy]\nhello_timeout = 1s\nconnect_timeout = 2s\nidle_timeout = 3m\nhalf_close_timeout = 4m\nshutdown_timeout = "
-    "7d\n"
+    "7d\nmax_pending_hellos = 1000000\n"
     "[grpc]\naddr = unix:/run/a.sock\naddr = 127.0.0.1:9090\ntls_cert = certs/c.pem\ntls_key = ./k.pem\nclient_ca = "
     "/ca\n"
     "[metrics]\naddr = [::1]:9100\nroutes = true\nmax_series = 100\n"
@@ -120,6 +121,7 @@ static void test_every_key(void **state)
     assert_int_equal(c->idle_timeout_ms, 180000);
     assert_int_equal(c->half_close_timeout_ms, 240000);
     assert_int_equal(c->shutdown_timeout_ms, 604800000);
+    assert_int_equal(c->max_pending_hellos, 1000000);
     assert_int_equal(c->grpc_addr_count, 2);
     assert_true(c->grpc_addrs[0].is_unix);
     assert_string_equal(c->grpc_addrs[0].path, "/run/a.sock");
