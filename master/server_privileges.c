@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -19,9 +20,10 @@ static const uint64_t kept =
     BIT(CAP_NET_BIND_SERVICE)           /* listeners below 1024 */
     | BIT(CAP_SETUID) | BIT(CAP_SETGID) /* workers become [server] user */
     | BIT(CAP_SETPCAP)                  /* ... and empty their bounding set */
-    | BIT(CAP_KILL)                     /* which is not ours any more, but hung ones have to be killed */
+    | BIT(CAP_KILL)                     /* who is another user then, but has to be killed when it hangs */
     | BIT(CAP_DAC_OVERRIDE)             /* database, keys and their folders may belong to another user */
-    | BIT(CAP_CHOWN); /* SQLite gives the files beside the database to its owner, who may be next to start */
+    | BIT(CAP_CHOWN)                    /* SQLite gives the files beside the database to its owner */
+    | BIT(CAP_NET_ADMIN);               /* some kernels (6.18.44) want it for the filter on a listener that closes */
 
 static int fail(struct strbuf *why, const char *what)
 {
@@ -38,8 +40,10 @@ static void shrink_bounding_set(void)
     }
 }
 
+/** A set that holds nothing else is left alone: a service manager's filter may keep capset(2) away. */
 static int shrink_sets(void)
 {
+    bool is_more = false;
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
@@ -47,11 +51,12 @@ static int shrink_sets(void)
         return -1;
     for (unsigned i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
         uint32_t mask = (uint32_t)(kept >> (32 * i));
+        is_more |= ((data[i].effective | data[i].permitted | data[i].inheritable) & ~mask) != 0;
         data[i].effective &= mask;
         data[i].permitted &= mask;
         data[i].inheritable &= mask; /* what is ambient has to be inheritable, and goes with it */
     }
-    return (int)syscall(SYS_capset, &header, data);
+    return is_more ? (int)syscall(SYS_capset, &header, data) : 0;
 }
 
 /** Sanitizers look for leaks by tracing their own process, which has to be dumpable for that. */

@@ -31,15 +31,22 @@ static int fail(struct strbuf *why, const char *what, int error_number)
     return ERR_SYSTEM;
 }
 
-/** A program file with capabilities gives them to workers too, and these are no root that would lose them with its user. */
+/**
+ * A program file with capabilities gives them to workers too, and these are no root that would lose them with its user. A service
+ * manager's filter may keep capset(2) away; what is only inheritable then stays, and is worth nothing with no_new_privs.
+ */
 static int drop_capabilities(struct strbuf *why)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     static const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
+    struct __user_cap_data_struct left[_LINUX_CAPABILITY_U32S_3];
 
-    if (syscall(SYS_capset, &header, none) != 0)
-        return fail(why, "give up capabilities", errno);
-    return 0;
+    if (syscall(SYS_capset, &header, none) == 0)
+        return 0;
+    int error_number = errno;
+    if (syscall(SYS_capget, &header, left) == 0 && left[0].permitted == 0 && left[1].permitted == 0)
+        return 0;
+    return fail(why, "give up capabilities", error_number);
 }
 
 static void drop_bounding_set(void)

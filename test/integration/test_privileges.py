@@ -19,7 +19,8 @@ from lib.machine import in_namespaces, require_ptrace
 from lib.waiting import wait_until
 
 HELLO = hello.client_hello(b"www.example.com")
-CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "KILL": 5, "SETGID": 6, "SETUID": 7, "SETPCAP": 8, "NET_BIND_SERVICE": 10}
+CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "KILL": 5, "SETGID": 6, "SETUID": 7, "SETPCAP": 8, "NET_BIND_SERVICE": 10,
+                "NET_ADMIN": 12}
 KEPT = sum(1 << number for number in CAPABILITIES.values())
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
@@ -186,6 +187,22 @@ def without_setpcap(crippled, listener):
     assert int(status["CapBnd"], 16) != 0 and int(status["CapPrm"], 16) == 0
 
 
+def without_net_admin(crippled, listener):
+    """Where the kernel wants it for a socket filter, a listener closes without holding newcomers back, and the log says so."""
+    daemon = crippled.daemon(listener).start()
+    assert clients.enters(daemon.port, HELLO)
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    assert may_filter_without_privilege() != any("cannot hold new connections back" in e["msg"] for e in daemon.events())
+
+
+def may_filter_without_privilege():
+    script = ("import ctypes, socket, struct; s = socket.socket(); b = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 65535)); "
+              "s.setsockopt(1, 26, struct.pack('HxxxxxxQ', 1, ctypes.addressof(b)))")
+    command = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "/usr/bin/python3", "-c", script]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 def without_kill(crippled, listener):
     """A worker that hangs cannot be replaced."""
     daemon = crippled.daemon(listener).start()
@@ -214,7 +231,7 @@ def without_chown(crippled, listener):
 
 
 BREAKS = {"setuid": without_setuid, "setgid": without_setgid, "net_bind_service": without_net_bind_service,
-          "setpcap": without_setpcap, "kill": without_kill, "dac_override": without_dac_override, "chown": without_chown}
+          "setpcap": without_setpcap, "net_admin": without_net_admin, "kill": without_kill, "dac_override": without_dac_override, "chown": without_chown}
 
 
 @as_root

@@ -54,10 +54,10 @@ static long map(int prot, int flags, int fd)
     return syscall(SYS_mmap, NULL, 4096, prot, flags, fd, 0);
 }
 
-#define PROBE(name, call)           \
-    static long probe_##name(void)  \
-    {                               \
-        return (call);              \
+#define PROBE(name, call)          \
+    static long probe_##name(void) \
+    {                              \
+        return (call);             \
     }
 
 /* clang-format off */
@@ -238,5 +238,7 @@ int main(int argc, char **argv)
     if (probe == NULL || enter() != 0)
         return 2;
     long result = probe->run();
-    _exit(result < 0 ? 1 : EXIT_SUCCESS); /* 1: refused, with an errno; a worker that goes on is not what was wanted either */
+    _exit(result < 0
+              ? 1
+              : EXIT_SUCCESS); /* 1: refused, with an errno; a worker that goes on is not what was wanted either */
 }
