@@ -1,6 +1,7 @@
 # Thin: every target is a command you could type. The build itself is CMake's (CMakePresets.json).
 
-.PHONY: all tsan faults coverage analyze memcheck deps test-deps deploy-deps bench-deps mc-proxy devserver test test-deploy bench lint format fuzz deb image clean
+.PHONY: all analyze bench bench-deps clean coverage deb deploy-deps deps devserver faults format fuzz image lint mc-proxy memcheck soak
+.PHONY: test test-deploy test-deps tsan
 
 all: mc-proxy
 
@@ -59,6 +60,10 @@ bench: bench-deps ## CPU, memory and latency beside HAProxy, nginx, sniproxy and
 	cmake --preset release
 	cmake --build --preset release --target bench
 	PYTHONPATH=test/bench PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m compare --build build $(BENCH)
+
+SOAK_MINUTES ?= 60
+soak: test-deps mc-proxy ## everything at once for an hour: nobody may fail, nothing may grow
+	test/soak/soak.py --minutes $(SOAK_MINUTES)
 
 lint: test-deps ## formatting, clang-tidy, cppcheck, and a clang build with all warnings
 	test/tools/lint.sh

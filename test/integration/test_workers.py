@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import threading
 import time
 
 import pytest
@@ -32,35 +31,6 @@ def expect_alive(s, text=b"still here"):
 def wait_for_workers(daemon, count, timeout=10):
     wait_until(lambda: len(daemon.workers()) == count, timeout, f"{count} workers")
     return daemon.workers()
-
-
-class Stream:
-    """Short connections one after another in some threads; keeps (begun, ended, error) of those that failed."""
-
-    def __init__(self, port, threads=4):
-        self.port = port
-        self.done = 0
-        self.failed = []
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
-        for thread in self._threads:
-            thread.start()
-
-    def _run(self):
-        while not self._stop.is_set():
-            begun = time.monotonic()
-            try:
-                with established(self.port):
-                    self.done += 1
-            except (OSError, AssertionError) as error:
-                self.failed.append((begun, time.monotonic(), repr(error)))
-            time.sleep(0.005)
-
-    def stop(self):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(30)
-            assert not thread.is_alive(), "a connection hangs"
 
 
 @pytest.fixture
@@ -120,39 +90,6 @@ def test_connections_in_the_queue_of_a_killed_worker_are_served_by_its_replaceme
     for s in queued:
         assert clients.read_exactly(s, len(HELLO)) == HELLO
         s.close()
-
-
-def test_workers_killed_a_hundred_times_fail_no_new_connection(proxy, echo):
-    """A connection may fail only if a worker was killed during its life; about 100 s, as deaths in a row are answered slowly."""
-    daemon = proxy(f"* {echo.address}", server={"workers": 2})
-    wait_for_workers(daemon, 2)
-    stream = Stream(daemon.port)
-    kills = []
-    try:
-        for _ in range(100):
-            before = wait_for_workers(daemon, 2)
-            done = stream.done
-            victim = before[len(kills) % 2]
-            kills.append(time.monotonic())
-            os.kill(victim, signal.SIGKILL)
-            wait_until(lambda v=victim: v not in daemon.workers() and len(daemon.workers()) == 2, 10, "the replacement")
-            wait_until(lambda d=done: stream.done > d + 8, 15, "connections to go on")
-    finally:
-        stream.stop()
-    unexplained = [f for f in stream.failed if not any(f[0] <= kill <= f[1] for kill in kills)]
-    assert not unexplained, unexplained[:5]
-    assert len(stream.failed) <= 4 * len(kills)
-    assert stream.done > 800
-
-
-def test_stopped_worker_is_replaced_within_four_seconds(proxy, echo):
-    daemon = proxy(f"* {echo.address}")
-    victim = wait_for_workers(daemon, 1)[0]
-    os.kill(victim, signal.SIGSTOP)
-    begun = time.monotonic()
-    wait_until(lambda: daemon.workers() and victim not in daemon.workers(), 8, "a new worker")
-    assert time.monotonic() - begun < 4
-    established(daemon.port).close()
 
 
 def test_workers_hold_neither_database_nor_admin_descriptors(proxy, echo):

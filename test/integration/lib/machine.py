@@ -9,11 +9,16 @@ import pytest
 _CAP_SYS_PTRACE = 19
 
 
-def require_ptrace():
-    """Skips the test if processes of other users (workers are) cannot be looked into: their descriptors, memory and system calls."""
+def may_ptrace():
+    """May processes of other users (workers are) be looked into: their descriptors, memory and system calls?"""
     with open("/proc/self/status", encoding="ascii") as f:
         effective = next(int(line.split()[1], 16) for line in f if line.startswith("CapEff:"))
-    if not effective & 1 << _CAP_SYS_PTRACE:
+    return bool(effective & 1 << _CAP_SYS_PTRACE)
+
+
+def require_ptrace():
+    """Skips the test if they may not."""
+    if not may_ptrace():
         pytest.skip("no right to look into processes of other users (CAP_SYS_PTRACE)")
 
 
