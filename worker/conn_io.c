@@ -11,6 +11,8 @@
 #include "worker.h"
 
 #define EVENTS_PER_TURN 128
+#define LOOKS_MIN       4
+#define LOOKS_MAX       64
 
 enum tag {
     TAG_FRONT,
@@ -76,11 +78,31 @@ static void take_conn_event(struct conn *c, enum tag tag, uint32_t events)
     conn_run(c);
 }
 
+/*
+ * To sleep and be woken costs a worker more CPU than to look some dozens of times, and what it waits for in traffic is often only
+ * microseconds away: the hello behind a connect, the answer of a near backend. So it looks before it sleeps: twice as often after a
+ * look that found something, a little less often after each sleep, so that at rest it hardly looks at all.
+ */
+static int wait_for_events(struct worker *w, struct epoll_event *events)
+{
+    for (unsigned i = 0; i < w->looks; i++) {
+        int n = epoll_wait(w->epoll_fd, events, EVENTS_PER_TURN, 0);
+        if (n > 0) {
+            if (w->looks < LOOKS_MAX)
+                w->looks *= 2;
+            return n;
+        }
+    }
+    if (w->looks > LOOKS_MIN)
+        w->looks -= LOOKS_MIN;
+    return epoll_wait(w->epoll_fd, events, EVENTS_PER_TURN, -1);
+}
+
 bool conn_io_turn(struct worker *w)
 {
     struct epoll_event events[EVENTS_PER_TURN];
     bool is_loop_ready = false;
-    int n = epoll_wait(w->epoll_fd, events, EVENTS_PER_TURN, -1);
+    int n = wait_for_events(w, events);
 
     for (int i = 0; i < n; i++) {
         enum tag tag = events[i].data.u64 & TAG_MASK;
@@ -132,6 +154,7 @@ void conn_io_leave_loop(struct worker *w, int fd)
 
 int conn_io_start(struct worker *w)
 {
+    w->looks = LOOKS_MIN;
     w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     return w->epoll_fd >= 0 ? 0 : ERR_SYSTEM;
 }

@@ -49,7 +49,8 @@ struct worker {
     struct ctl_settings settings;
     struct listener *listeners; /* singly linked; a removed one stays until its last connection ended */
 
-    int epoll_fd; /* see conn_io.h */
+    int epoll_fd;   /* see conn_io.h */
+    unsigned looks; /* before the next sleep */
     struct conn *dead_conns;
 
     struct wheel wheel;
@@ -60,7 +61,7 @@ struct worker {
     uint64_t descriptor_limit;
     struct host_facts host;
     unsigned listener_count; /* open ones */
-    bool is_accepting; /* the listeners are watched */
+    bool is_accepting;       /* the listeners are watched */
     bool is_accept_paused;
     uint32_t accept_pause_end; /* tick */
     uint64_t pause_logged_ms;  /* monotonic; a worker at its limit says so now and then, not at each connection */
