@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "conn_io.h"
 #include "ctl_codec.h"
 #include "ctl_socket.h"
 #include "err.h"
@@ -264,6 +265,7 @@ static void on_control_readable(EV_P_ ev_io *io, int revents)
     if (rc == 0 || rc == ERR_UNAVAILABLE)
         return;
     ev_io_stop(loop, io);
+    conn_io_leave_loop(w, io->fd);
     if (rc != ERR_CLOSED) {
         /* Both ends are the same binary: only a bug or a lack of memory comes here. The master replaces us. */
         log_text(LOG_ERROR, "a control message could not be carried out; the worker stops accepting");
@@ -272,11 +274,12 @@ static void on_control_readable(EV_P_ ev_io *io, int revents)
     worker_drain(w);
 }
 
-void control_start(struct worker *w)
+int control_start(struct worker *w)
 {
     ev_io_init(&w->control_io, on_control_readable, HANDOVER_FD_CONTROL, EV_READ);
     w->control_io.data = w;
     ev_io_start(w->loop, &w->control_io);
     ev_io_init(&w->control_writes, on_control_writable, HANDOVER_FD_CONTROL, EV_WRITE);
     w->control_writes.data = w;
+    return conn_io_join_loop(w, HANDOVER_FD_CONTROL);
 }
