@@ -206,8 +206,8 @@ static void ignore_signals(void)
 /** A descriptor instead of a timer of the loop's: it can be waited for in the one set. */
 static int start_tick(struct worker *w)
 {
-    static const struct timespec tick = {.tv_nsec = WHEEL_TICK_MS * 1000000L};
-    static const struct itimerspec every_tick = {.it_interval = tick, .it_value = tick};
+    const struct timespec tick = {.tv_nsec = WHEEL_TICK_MS * 1000000L};
+    const struct itimerspec every_tick = {.it_interval = tick, .it_value = tick};
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 
     if (fd < 0 || timerfd_settime(fd, 0, &every_tick, NULL) != 0)
