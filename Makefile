@@ -1,6 +1,7 @@
 # Thin: every target is a command you could type. The build itself is CMake's (CMakePresets.json).
 
-.PHONY: all deps test-deps deploy-deps bench-deps mc-proxy devserver test test-deploy bench soak lint format fuzz deb image clean
+.PHONY: all analyze bench bench-deps clean coverage deb deploy-deps deps devserver faults format fuzz image lint mc-proxy memcheck soak
+.PHONY: test test-deploy test-deps tsan
 
 all: mc-proxy
 
@@ -27,6 +28,26 @@ test: test-deps ## everything but deployment, under the sanitizers; counts and s
 	cmake --build --preset dev
 	ctest --preset dev -LE deploy -j 2
 
+tsan: test-deps ## what processes share, driven by threads under ThreadSanitizer
+	cmake --preset tsan
+	cmake --build --preset tsan
+	ctest --preset tsan
+
+FAULT_OPTIONS ?= --all
+faults: test-deps ## every call and allocation fails once, at every place: an hour and more
+	cmake --preset dev
+	cmake --build --preset dev --target mc-proxy mcfault
+	test/fault/run.py $(FAULT_OPTIONS)
+
+coverage: test-deps ## lines and branches of production code that the tests run: build-coverage/coverage.txt and .html
+	test/tools/coverage.sh
+
+analyze: test-deps ## clang's static analyser over production code
+	test/tools/analyze.sh
+
+memcheck: test-deps ## valgrind's memcheck over master and workers of the release build
+	test/tools/memcheck.sh
+
 test-deploy: deploy-deps ## units, package, image and installer, in a booted systemd where this machine lets one boot
 	cmake --preset release
 	ctest --test-dir build -L deploy --output-on-failure
@@ -34,11 +55,11 @@ test-deploy: deploy-deps ## units, package, image and installer, in a booted sys
 bench-deps: deps
 	packaging/install-deps.sh packaging/bench-deps.txt
 
-BENCH_ROUNDS ?= 9
-bench: bench-deps ## CPU, memory and latency beside HAProxy, nginx, sniproxy and a bare relay, in one interleaved run
+BENCH ?= --docs docs
+bench: bench-deps ## CPU, memory and latency beside HAProxy, nginx, sniproxy and a bare relay; shorter: make bench BENCH='--rounds 3 --only short'
 	cmake --preset release
 	cmake --build --preset release --target bench
-	test/bench/compare.py --build build --rounds $(BENCH_ROUNDS)
+	PYTHONPATH=test/bench PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m compare --build build $(BENCH)
 
 SOAK_MINUTES ?= 60
 soak: test-deps mc-proxy ## everything at once for an hour: nobody may fail, nothing may grow
@@ -63,4 +84,4 @@ image: ## the container image, mc-proxy:latest
 	packaging/container/build-image.sh
 
 clean:
-	rm -rf build build-dev build-coverage build-fuzz build-clang devserver
+	rm -rf build build-dev build-coverage build-fuzz build-tsan build-clang devserver

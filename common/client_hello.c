@@ -178,6 +178,9 @@ static const char *parse_server_name(struct bytes body, struct client_hello *out
     return out->name_len > 0 ? NULL : "server_name: not a hostname";
 }
 
+/** Characters of a protocol's name that are shown: visible ones, but for those that logs and lists have a use of their own for. */
+static const bool is_plain[256] = {['!'] = true, ['#' ... '+'] = true, ['-' ... '~'] = true};
+
 /* For logs: a name that does not fit whole ends the list (`overflowed` remembers it). */
 static void note_protocol(struct strbuf *list, struct bytes name)
 {
@@ -189,10 +192,11 @@ static void note_protocol(struct strbuf *list, struct bytes name)
     }
     if (comma > 0)
         strbuf_add_char(list, ',');
+    char *at = list->data + list->len;
+    strbuf_add_bytes(list, name);
     for (size_t i = 0; i < name.len; i++) {
-        uint8_t c = name.ptr[i];
-        bool is_plain = c > ' ' && c < 0x7f && c != ',' && c != '"';
-        strbuf_add_char(list, is_plain ? (char)c : '?');
+        if (!is_plain[name.ptr[i]])
+            at[i] = '?';
     }
 }
 
@@ -357,4 +361,18 @@ enum hello_result client_hello_parse(struct hello_progress *progress, struct byt
     *out = (struct client_hello){0};
     const char *why = parse_message(message, scratch, out);
     return why == NULL ? HELLO_OK : refuse(out, why, false);
+}
+
+size_t client_hello_missing(const struct hello_progress *progress, struct bytes in)
+{
+    struct reader r = reader_of(in);
+
+    reader_slice(&r, progress->scanned);
+    /* Each byte of a header, the record's or the message's, may be the one that refuses the hello. */
+    if (progress->message_len == 0 || r.left < RECORD_HEADER)
+        return 1;
+    reader_slice(&r, RECORD_HEADER - 2);
+    size_t body = reader_u16(&r);
+    CHECK(body > r.left); /* or the record would be complete, and the next one at hand */
+    return body - r.left;
 }

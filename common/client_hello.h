@@ -63,4 +63,13 @@ struct hello_scratch {
 enum hello_result client_hello_parse(struct hello_progress *progress, struct bytes in, struct hello_scratch *scratch,
                                      struct client_hello *out);
 
+/**
+ * How many bytes have to come before the verdict can be another one than HELLO_MORE: a reader may wait for them all at once. At least 1,
+ * at most what is missing of one record.
+ *
+ * @param progress  as client_hello_parse() left it
+ * @param in        the bytes that it called HELLO_MORE
+ */
+size_t client_hello_missing(const struct hello_progress *progress, struct bytes in);
+
 #endif

@@ -36,6 +36,7 @@
     X(CLOSE_NO_DESCRIPTORS, "no_descriptors", "no file descriptor was left")                             \
     X(CLOSE_NO_MEMORY, "no_memory", "an allocation failed")                                              \
     X(CLOSE_INTERNAL, "internal_error", "a system call failed in a way nobody expected; see the log")    \
+    X(CLOSE_OPERATOR, "operator", "an operator closed the connection")                                   \
     X(CLOSE_WORKER_DIED, "worker_died", "its worker died; counted by the master, there is no access line")
 
 #define CLOSE_REASON_ENUM(id, word, sentence) id,

@@ -5,10 +5,11 @@
 #include <string.h>
 
 #include "handover.h"
+#include "log_event.h"
 #include "shm_layout.h"
 
 enum ctl_fd_rule { CTL_FD_NEVER, CTL_FD_ALWAYS, CTL_FD_MAYBE };
-enum ctl_body { CTL_BODY_FIXED, CTL_BODY_LISTENER, CTL_BODY_LISTENER_ID };
+enum ctl_body { CTL_BODY_FIXED, CTL_BODY_LISTENER, CTL_BODY_LISTENER_ID, CTL_BODY_QUERY, CTL_BODY_ANSWER };
 
 struct ctl_row {
     uint16_t type;
@@ -30,8 +31,10 @@ static const struct ctl_row rows[] = {
     {CTL_START,            CTL_FROM_MASTER, CTL_FD_NEVER,  CTL_BODY_FIXED,       0,                           "start"},
     {CTL_DRAIN,            CTL_FROM_MASTER, CTL_FD_NEVER,  CTL_BODY_FIXED,       0,                           "drain"},
     {CTL_STOP,             CTL_FROM_MASTER, CTL_FD_NEVER,  CTL_BODY_FIXED,       0,                           "stop"},
+    {CTL_QUERY,            CTL_FROM_MASTER, CTL_FD_NEVER,  CTL_BODY_QUERY,       0,                           "query"},
     {CTL_READY,            CTL_FROM_WORKER, CTL_FD_NEVER,  CTL_BODY_FIXED,       0,                           "ready"},
     {CTL_LISTENER_REMOVED, CTL_FROM_WORKER, CTL_FD_NEVER,  CTL_BODY_LISTENER_ID, 0,                           "listener_removed"},
+    {CTL_QUERY_ANSWER,     CTL_FROM_WORKER, CTL_FD_NEVER,  CTL_BODY_ANSWER,      0,                           "query_answer"},
 };
 /* clang-format on */
 
@@ -53,6 +56,51 @@ static bool ctl_listener_is_valid(struct bytes payload)
            memchr(l->addr, '\0', sizeof l->addr) != NULL;
 }
 
+static bool ctl_cidr_is_valid(const struct ip_cidr *cidr)
+{
+    unsigned bits = cidr->addr.family == 4 ? 32 : cidr->addr.family == 6 ? 128 : 0;
+
+    return cidr->prefix_len <= bits && (cidr->addr.family == 0 || bits > 0);
+}
+
+static bool ctl_query_is_valid(struct bytes payload)
+{
+    const struct ctl_query *q = (const void *)payload.ptr;
+
+    return payload.len == sizeof *q && q->action <= CTL_QUERY_CLOSE && q->cursor != CTL_QUERY_END &&
+           q->has_listener <= 1 && q->listener < SHM_LISTENERS_MAX && ctl_cidr_is_valid(&q->client) &&
+           memchr(q->route, '\0', sizeof q->route) != NULL;
+}
+
+/** A log record with every field whole. */
+static bool record_is_valid(struct bytes record)
+{
+    struct log_record_reader reader;
+    struct log_field field;
+    int rc = log_record_open(&reader, record);
+
+    while (rc == 0 && (rc = log_record_next(&reader, &field)) == 1)
+        rc = 0;
+    return rc == 0 && reader.rest.len == 0;
+}
+
+static bool ctl_answer_is_valid(struct bytes payload)
+{
+    const struct ctl_query_answer *a = (const void *)payload.ptr;
+    struct bytes record;
+    uint32_t count = 0;
+
+    if (payload.len < sizeof *a || (a->record_count > 0 && a->record_count != a->matched))
+        return false;
+    struct bytes rest = ctl_answer_records(a, payload);
+    while (ctl_answer_next(&rest, &record)) {
+        if (!record_is_valid(record))
+            return false;
+        count++;
+    }
+    return rest.len == 0 && count == a->record_count;
+}
+
 static bool ctl_body_is_valid(const struct ctl_row *row, struct bytes payload)
 {
     const struct ctl_listener_id *id = (const void *)payload.ptr;
@@ -60,9 +108,25 @@ static bool ctl_body_is_valid(const struct ctl_row *row, struct bytes payload)
     switch (row->body) {
     case CTL_BODY_LISTENER: return ctl_listener_is_valid(payload);
     case CTL_BODY_LISTENER_ID: return payload.len == sizeof *id && id->id < SHM_LISTENERS_MAX;
+    case CTL_BODY_QUERY: return ctl_query_is_valid(payload);
+    case CTL_BODY_ANSWER: return ctl_answer_is_valid(payload);
     case CTL_BODY_FIXED: break;
     }
     return payload.len == row->bytes;
+}
+
+bool ctl_answer_next(struct bytes *rest, struct bytes *record_out)
+{
+    uint16_t len;
+
+    if (rest->len < sizeof len)
+        return false;
+    memcpy(&len, rest->ptr, sizeof len);
+    if (rest->len - sizeof len < len)
+        return false;
+    *record_out = bytes_of(rest->ptr + sizeof len, len);
+    *rest = bytes_of(rest->ptr + sizeof len + len, rest->len - sizeof len - len);
+    return true;
 }
 
 bool ctl_message_is_valid(enum ctl_sender sender, uint16_t type, struct bytes payload, bool has_fd)

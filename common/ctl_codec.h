@@ -27,6 +27,15 @@ static inline size_t ctl_listener_bytes(const struct ctl_listener *listener)
  */
 bool ctl_message_is_valid(enum ctl_sender sender, uint16_t type, struct bytes payload, bool has_fd);
 
+/** What lies behind an answer, for ctl_answer_next(). */
+static inline struct bytes ctl_answer_records(const struct ctl_query_answer *answer, struct bytes payload)
+{
+    return bytes_of(answer->records, payload.len - sizeof *answer);
+}
+
+/** Take the next record off the front; false: there is none (more), or what is left is too short to be one. */
+bool ctl_answer_next(struct bytes *rest, struct bytes *record_out);
+
 /** The word of a message type for logs ("listener_add"), static; "unknown" for a number that is none. */
 const char *ctl_type_word(uint16_t type);
 

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "address.h"
+#include "hostname.h"
 
 /*
  * Messages on the control socket between master and worker (SOCK_SEQPACKET, so one datagram is one message). Fixed-width native
@@ -16,6 +17,7 @@
  *   SETTINGS, LISTENER_ADD/UPDATE/REMOVE      LISTENER_REMOVED: queue served, descriptor closed
  *   DRAIN                                     (exits with 0 when the last connection has ended)
  *   STOP                                      (closes everything and exits with 0)
+ *   QUERY                                     QUERY_ANSWER: a part of it; the next part is asked for with another QUERY
  */
 enum ctl_type {
     CTL_HANDOVER = 1,    /* struct handover */
@@ -28,8 +30,10 @@ enum ctl_type {
     CTL_DRAIN, /* no payload: accept what waits in the queues, close all listeners, exit when the last connection has
                              ended; after shutdown_timeout close the rest */
     CTL_STOP,  /* no payload: close everything now */
+    CTL_QUERY, /* struct ctl_query: about open connections; one at a time */
     CTL_READY = 64,       /* no payload */
     CTL_LISTENER_REMOVED, /* struct ctl_listener_id */
+    CTL_QUERY_ANSWER,     /* struct ctl_query_answer */
 };
 
 struct ctl_header {
@@ -49,8 +53,9 @@ struct ctl_settings {
     uint32_t shutdown_timeout_ms;
     uint32_t max_pending_hellos; /* per worker; 0: no limit; CTL_PENDING_HELLOS_AUTO: what suits its descriptors */
     uint8_t log_level;           /* enum log_level: lower ones need not be written into the ring */
-    uint8_t log_access;
+    uint8_t log_access;          /* make access records */
     uint8_t reserved[2];
+    uint32_t rejected_per_second; /* lines of rejected connections, per reason; 0: no limit */
 };
 
 enum proxy_mode { PROXY_MODE_OFF, PROXY_MODE_REQUIRED, PROXY_MODE_MIXED };
@@ -72,6 +77,33 @@ struct ctl_listener {
 struct ctl_listener_id {
     uint16_t id;
     uint16_t reserved;
+};
+
+enum ctl_query_action { CTL_QUERY_LIST, CTL_QUERY_COUNT, CTL_QUERY_CLOSE };
+
+#define CTL_ROUTE_MAX (HOSTNAME_MAX + 3) /* "*." and a name, NUL-terminated */
+
+/** Which open connections are meant, and what about them. Fields that are zero or empty mean all. */
+struct ctl_query {
+    uint64_t query_id; /* comes back in the answer */
+    uint64_t cursor;   /* 0, then what the answer before gave */
+    uint64_t conn;     /* of this id */
+    uint8_t action;    /* enum ctl_query_action */
+    uint8_t has_listener;
+    uint16_t listener;         /* of this id, if has_listener */
+    struct ip_cidr client;     /* from this network; family 0: from anywhere */
+    char route[CTL_ROUTE_MAX]; /* led by this route, canonical */
+};
+
+#define CTL_QUERY_END UINT64_MAX
+
+/** One answer: what a bounded look found. Behind it `records`, each a 16-bit length (native) and a log record (log_event.h). */
+struct ctl_query_answer {
+    uint64_t query_id;
+    uint64_t cursor;       /* for the next query, greater than that query's; CTL_QUERY_END: that was all */
+    uint32_t matched;      /* connections: as many as there are records, counted, or closed */
+    uint32_t record_count; /* 0 unless CTL_QUERY_LIST */
+    uint8_t records[];
 };
 
 /** The longest message: header and a listener with all trusted networks. */

@@ -111,8 +111,8 @@ static uint8_t find_flags(const struct prefix_table *t, const struct candidate *
     return 0;
 }
 
-/** The flags of the longest prefix that has a rule; 0: there is none. */
-static uint8_t match_longest(const struct prefix_table *t, const struct ip_addr *addr)
+/** The flags of the longest prefix that has a rule, and the prefix unless nobody asks; 0: there is none. */
+static uint8_t match_longest(const struct prefix_table *t, const struct ip_addr *addr, struct ip_cidr *prefix_out)
 {
     struct length_walk walk = {.table = t, .word = t->word_count};
     struct candidate candidates[CANDIDATES];
@@ -120,8 +120,11 @@ static uint8_t match_longest(const struct prefix_table *t, const struct ip_addr 
     for (unsigned count; (count = take_candidates(&walk, addr, candidates)) > 0;) {
         for (unsigned i = 0; i < count; i++) {
             uint8_t flags = find_flags(t, &candidates[i]);
-            if (flags != 0)
-                return flags;
+            if (flags == 0)
+                continue;
+            if (prefix_out != NULL)
+                *prefix_out = candidates[i].prefix;
+            return flags;
         }
     }
     return 0;
@@ -180,8 +183,9 @@ static bool country_is_blocked(const struct shm_fw_masks *masks, const struct ip
  * blocked all the time. The epoch goes up when a change begins, so an unchanged one says that at most the change already under way
  * overlapped (as in route_table.c). Trying again is bounded, and a writer that died leaves the epoch as it is.
  */
-enum firewall_verdict firewall_match(const struct shm_tables *tables, const struct shm_root *root,
-                                     const struct ip_addr *addr, firewall_country_fn country_fn, void *context)
+enum firewall_verdict firewall_find(const struct shm_tables *tables, const struct shm_root *root,
+                                    const struct ip_addr *addr, firewall_country_fn country_fn, void *context,
+                                    struct ip_cidr *rule_out)
 {
     if (addr->family != 4 && addr->family != 6)
         return FIREWALL_PASS;
@@ -190,7 +194,7 @@ enum firewall_verdict firewall_match(const struct shm_tables *tables, const stru
     uint64_t before = atomic_load_explicit(&tables->epoch, memory_order_acquire);
 
     for (unsigned tries = 0; tries < LOOKUP_TRIES; tries++) {
-        uint8_t flags = match_longest(&table, addr);
+        uint8_t flags = match_longest(&table, addr, rule_out);
         if (flags != 0)
             return (flags & SHM_FW_IP) != 0 ? FIREWALL_BLOCKED_IP : FIREWALL_BLOCKED_CIDR;
         if (country_is_blocked(masks_of(tables, root), addr, &country))
@@ -201,6 +205,12 @@ enum firewall_verdict firewall_match(const struct shm_tables *tables, const stru
         before = after;
     }
     return FIREWALL_PASS;
+}
+
+enum firewall_verdict firewall_match(const struct shm_tables *tables, const struct shm_root *root,
+                                     const struct ip_addr *addr, firewall_country_fn country_fn, void *context)
+{
+    return firewall_find(tables, root, addr, country_fn, context, NULL);
 }
 
 enum firewall_verdict firewall_match_addr(const struct shm_tables *tables, const struct shm_root *root,

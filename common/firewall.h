@@ -37,6 +37,14 @@ typedef bool (*firewall_country_fn)(void *context, const struct ip_addr *addr, c
 enum firewall_verdict firewall_match(const struct shm_tables *tables, const struct shm_root *root,
                                      const struct ip_addr *addr, firewall_country_fn country_fn, void *context);
 
+/**
+ * The same, and which rule it was: *rule_out is the prefix of the IP or CIDR rule that blocks, and as it was for any other verdict.
+ * For those who explain; NULL is allowed.
+ */
+enum firewall_verdict firewall_find(const struct shm_tables *tables, const struct shm_root *root,
+                                    const struct ip_addr *addr, firewall_country_fn country_fn, void *context,
+                                    struct ip_cidr *rule_out);
+
 /** The same for IP and CIDR rules alone. */
 enum firewall_verdict firewall_match_addr(const struct shm_tables *tables, const struct shm_root *root,
                                           const struct ip_addr *addr);

@@ -30,6 +30,7 @@ struct handover {
     uint64_t magic;
     uint32_t layout_version; /* SHM_LAYOUT_VERSION */
     uint32_t slot;           /* 0..SHM_WORKERS_MAX-1 */
+    uint64_t birth;          /* counts the workers of this server's life, from 1 */
     uint64_t tables_bytes;
     uint64_t stats_bytes;
     uint64_t log_bytes;
@@ -37,6 +38,9 @@ struct handover {
     uint32_t drop_uid; /* UINT32_MAX: stay who you are (the master does not run as root) */
     uint32_t drop_gid;
 };
+
+/** The connections of a worker are numbered birth * HANDOVER_BIRTH_CONNS + 1, + 2, ...: no id comes twice in a server's life. */
+#define HANDOVER_BIRTH_CONNS 1000000000000ull
 
 /**
  * The life of a worker, from its descriptors to its end; never returns to the caller's code path before the worker is done.

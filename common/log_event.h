@@ -43,12 +43,20 @@ int log_level_parse(struct bytes word, enum log_level *out) MUST_CHECK;
     X(LOG_KEY_COUNTRY,       "country")      \
     X(LOG_KEY_BYTES_IN,      "bytes_in")     \
     X(LOG_KEY_BYTES_OUT,     "bytes_out")    \
-    X(LOG_KEY_HELLO_MS,      "hello_ms")     \
-    X(LOG_KEY_CONNECT_MS,    "connect_ms")   \
+    X(LOG_KEY_HELLO_US,      "hello_us")     \
+    X(LOG_KEY_CONNECT_US,    "connect_us")   \
+    X(LOG_KEY_FIRST_BYTE_US, "first_byte_us") \
     X(LOG_KEY_DURATION_MS,   "duration_ms")  \
     X(LOG_KEY_WORKER,        "worker")       \
+    X(LOG_KEY_HANDSHAKE,     "handshake")    \
+    X(LOG_KEY_TLS_VERSION,   "tls_version")  \
+    X(LOG_KEY_TLS_GROUP,     "tls_group")    \
+    X(LOG_KEY_ALERT,         "alert")        \
     X(LOG_KEY_REASON,        "reason")       \
+    X(LOG_KEY_ENDED_BY,      "ended_by")     \
     X(LOG_KEY_DETAIL,        "detail")       \
+    X(LOG_KEY_STATE,         "state")        \
+    X(LOG_KEY_IDLE_MS,       "idle_ms")      \
     X(LOG_KEY_ERROR,         "error")        \
     X(LOG_KEY_ERRNO,         "errno")        \
     X(LOG_KEY_PID,           "pid")          \

@@ -109,15 +109,43 @@ static uint64_t key_hash(const struct rate_table *table, const struct ip_addr *a
     return shm_hash_words64(table->seed, words, 2);
 }
 
+/** What is asked for, in the terms of the rule in force. */
+struct query {
+    const struct shm_rate_rules *rules;
+    unsigned rule_index;
+    uint64_t interval;
+    uint64_t full;
+    uint64_t tag;
+    uint64_t bucket;
+    uint64_t now;
+};
+
+static struct query query_of(const struct rate_table *table, const struct shm_rate_rules *rules, unsigned rule_index,
+                             struct rate_rule rule, const struct ip_addr *addr, uint64_t now_ns)
+{
+    uint64_t interval = interval_of(rule);
+    uint64_t hash = key_hash(table, addr);
+
+    return (struct query){
+        .rules = rules,
+        .rule_index = rule_index,
+        .interval = interval,
+        .full = interval * rule.limit,
+        .tag = hash >> TAG_SHIFT != 0 ? hash >> TAG_SHIFT : 1, /* 0 looks like a free word */
+        .bucket = hash % RATE_BUCKETS,
+        .now = time_of_ns(now_ns),
+    };
+}
+
 /** Where an address is counted, or would be. */
 struct place {
-    _Atomic uint64_t *word;
-    uint64_t seen; /* what it held */
-    bool is_known; /* it is the address's own */
+    unsigned index; /* in its bucket */
+    uint64_t seen;  /* what the word held */
+    bool is_known;  /* it is the address's own */
 };
 
 /** The word of this tag; or the one that may be taken for it: free, or nearest to its end. */
-static struct place find_place(struct rate_bucket *bucket, uint64_t tag, uint64_t now)
+static struct place find_place(const struct rate_bucket *bucket, uint64_t tag, uint64_t now)
 {
     struct place best = {0};
     uint64_t best_ahead = UINT64_MAX;
@@ -125,14 +153,19 @@ static struct place find_place(struct rate_bucket *bucket, uint64_t tag, uint64_
     for (unsigned i = 0; i < RATE_BUCKET_WORDS; i++) {
         uint64_t word = atomic_load_explicit(&bucket->words[i], memory_order_relaxed);
         if (word >> TAG_SHIFT == tag)
-            return (struct place){.word = &bucket->words[i], .seen = word, .is_known = true};
+            return (struct place){.index = i, .seen = word, .is_known = true};
         uint64_t ahead = ahead_of(word, now);
         if (ahead < best_ahead) {
-            best = (struct place){.word = &bucket->words[i], .seen = word};
+            best = (struct place){.index = i, .seen = word};
             best_ahead = ahead;
         }
     }
     return best;
+}
+
+static uint64_t ahead_at(const struct query *q, const struct place *p)
+{
+    return p->is_known ? ahead_by_rule(q->rules, p->seen, q->rule_index, q->interval, q->full, q->now) : 0;
 }
 
 bool rate_table_admit(struct rate_table *table, const struct shm_rate_rules *rules, const struct ip_addr *addr,
@@ -143,23 +176,38 @@ bool rate_table_admit(struct rate_table *table, const struct shm_rate_rules *rul
 
     if (rule.limit == 0 || addr->family == 0)
         return true;
-    uint64_t interval = interval_of(rule);
-    uint64_t full = interval * rule.limit;
-    uint64_t hash = key_hash(table, addr);
-    uint64_t tag = hash >> TAG_SHIFT != 0 ? hash >> TAG_SHIFT : 1; /* 0 looks like a free word */
-    struct rate_bucket *bucket = &table->buckets[hash % RATE_BUCKETS];
-    uint64_t now = time_of_ns(now_ns);
+    const struct query q = query_of(table, rules, rule_index, rule, addr, now_ns);
+    struct rate_bucket *bucket = &table->buckets[q.bucket];
 
     for (unsigned tries = 0; tries < ADMIT_TRIES; tries++) {
-        struct place p = find_place(bucket, tag, now);
-        uint64_t ahead = p.is_known ? ahead_by_rule(rules, p.seen, rule_index, interval, full, now) : 0;
-        if (ahead > full - interval)
+        struct place p = find_place(bucket, q.tag, q.now);
+        uint64_t ahead = ahead_at(&q, &p);
+        if (ahead > q.full - q.interval)
             return false;
-        if (atomic_compare_exchange_strong_explicit(p.word, &p.seen, word_of(tag, rule_index, now + ahead + interval),
+        if (atomic_compare_exchange_strong_explicit(&bucket->words[p.index], &p.seen,
+                                                    word_of(q.tag, rule_index, q.now + ahead + q.interval),
                                                     memory_order_relaxed, memory_order_relaxed))
             return true;
     }
     return true; /* contention is no reason to refuse anybody */
+}
+
+struct rate_usage rate_table_look(const struct rate_table *table, const struct shm_rate_rules *rules,
+                                  const struct ip_addr *addr, uint64_t now_ns)
+{
+    unsigned rule_index = current_index(rules);
+    struct rate_rule rule = rule_at(rules, rule_index);
+    struct rate_usage usage = {.rule = rule};
+
+    if (rule.limit == 0 || addr->family == 0)
+        return usage;
+    const struct query q = query_of(table, rules, rule_index, rule, addr, now_ns);
+    struct place p = find_place(&table->buckets[q.bucket], q.tag, q.now);
+    uint64_t ahead = ahead_at(&q, &p);
+    usage.used = (uint32_t)((ahead + q.interval - 1) / q.interval);
+    if (ahead > q.full - q.interval)
+        usage.retry_in_ns = (ahead - (q.full - q.interval)) * NS_PER_UNIT;
+    return usage;
 }
 
 /* ---- the master's part ---- */

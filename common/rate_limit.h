@@ -75,6 +75,17 @@ void rate_rules_set(struct shm_rate_rules *rules, struct rate_rule rule, struct 
 bool rate_table_admit(struct rate_table *table, const struct shm_rate_rules *rules, const struct ip_addr *addr,
                       uint64_t now_ns);
 
+/** What a client has used, as rate_table_admit() would see it now. */
+struct rate_usage {
+    struct rate_rule rule;
+    uint32_t used;        /* connections of the limit that have not come back yet, rounded up */
+    uint64_t retry_in_ns; /* until the next one is admitted; 0: it is now */
+};
+
+/** Look, and use up nothing. Without a limit, or for family 0: all zero but the rule. */
+struct rate_usage rate_table_look(const struct rate_table *table, const struct shm_rate_rules *rules,
+                                  const struct ip_addr *addr, uint64_t now_ns);
+
 /**
  * Master, at least once a day: free the words whose time has passed. Times wrap around after 78 hours, and a word that nobody asked
  * for in the 54 hours after it had passed would count as one of the future again. Takes some milliseconds.

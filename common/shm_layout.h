@@ -6,6 +6,7 @@
 
 #include "address.h"
 #include "close_reason.h"
+#include "handshake_outcome.h"
 
 /*
  * All memory that master and workers share. Three kinds of segments, each a memfd that can neither grow nor shrink:
@@ -34,7 +35,7 @@
  * Only what the admin API can change at run time lives here. What comes from the configuration alone reaches workers by ctl_msg.h.
  */
 
-#define SHM_LAYOUT_VERSION 2
+#define SHM_LAYOUT_VERSION 3
 #define SHM_TABLES_MAGIC   0x31424154504d434dull /* "MCMPTAB1" */
 #define SHM_STATS_MAGIC    0x31415453504d434dull /* "MCMPSTA1" */
 
@@ -201,6 +202,7 @@ struct shm_listener_stats {
     struct shm_histogram connect;    /* from the complete hello to the connected backend */
     struct shm_histogram first_byte; /* from there to the backend's first byte */
     struct shm_histogram duration;   /* from accept to the end, of connections that had reached their backend */
+    _Atomic uint64_t handshakes[HANDSHAKE_OUTCOMES]; /* of connections that had, when the outcome is known */
 };
 
 /** What one worker counts of one route; written by it, and by the master when the number goes to another route. */
@@ -210,7 +212,8 @@ enum shm_route_count {
     SHM_ROUTE_UNANSWERED,  /* it was reached, and not one byte came from it */
     SHM_ROUTE_BYTES_IN,    /* from clients */
     SHM_ROUTE_BYTES_OUT,   /* to clients */
-    SHM_ROUTE_COUNTS,
+    SHM_ROUTE_HANDSHAKES,  /* and on: by enum handshake_outcome, when that is known */
+    SHM_ROUTE_COUNTS = SHM_ROUTE_HANDSHAKES + HANDSHAKE_OUTCOMES,
 };
 struct shm_route_stats {
     _Atomic uint64_t counts[SHM_ROUTE_COUNTS];

@@ -6,11 +6,13 @@
 
 #include "admin_internal.h"
 #include "clock.h"
+#include "connection_queries.h"
 #include "descriptor_set.h"
 #include "err.h"
 #include "log_event.h"
 #include "proto_files.h"
 #include "proto_scan.h"
+#include "supervisor.h"
 #include "utf8.h"
 
 #define PROXY_ADMIN "/mc_proxy.v1.ProxyAdminService/"
@@ -27,7 +29,11 @@ static const struct grpc_method methods[] = {
     {.path = PROXY_ADMIN "ApplyChanges",              .on_message = admin_on_apply_changes, .is_client_streaming = true,
      .on_end = admin_on_apply_changes_end,            .on_gone = admin_on_apply_changes_gone},
     {.path = PROXY_ADMIN "SetListenerMaxConnections", .on_message = admin_on_set_max_connections},
+    {.path = PROXY_ADMIN "WatchConnections",          .on_message = admin_on_watch_connections, .on_gone = admin_on_watch_connections_gone},
+    {.path = PROXY_ADMIN "ListConnections",           .on_message = admin_on_list_connections,  .on_gone = admin_on_connections_gone},
+    {.path = PROXY_ADMIN "CloseConnections",          .on_message = admin_on_close_connections, .on_gone = admin_on_connections_gone},
     {.path = PROXY_ADMIN "GetStatus",                 .on_message = admin_on_get_status},
+    {.path = PROXY_ADMIN "Explain",                   .on_message = admin_on_explain},
     {.path = PROXY_ADMIN "Snapshot",                  .on_message = admin_on_snapshot},
     {.path = HEALTH "Check",                          .on_message = admin_on_health_check},
     {.path = HEALTH "Watch",                          .on_message = admin_on_health_watch, .on_gone = admin_on_health_watch_gone},
@@ -61,6 +67,14 @@ static const struct {
 
 /* ---- the object ---- */
 
+static bool ask_worker(void *context, unsigned slot, const struct ctl_query *query)
+{
+    struct admin *a = context;
+
+    CHECK_MAGIC(a, ADMIN_MAGIC);
+    return supervisor_ask(a->parts.supervisor, slot, query);
+}
+
 int admin_new(const struct admin_parts *parts, struct admin **out)
 {
     struct admin *a = calloc(1, sizeof *a);
@@ -73,7 +87,10 @@ int admin_new(const struct admin_parts *parts, struct admin **out)
     a->started_ms = clock_realtime_ms();
     a->started_mono_ms = clock_monotonic_ms();
     proto_arena_init(&a->arena, ADMIN_UNPACKED_MAX);
-    if ((rc = proto_files_new(bytes_of(proto_descriptor_set, proto_descriptor_set_len), &a->files)) != 0) {
+    a->queries = connection_queries_new(ask_worker, a);
+    rc = a->queries == NULL ? ERR_NO_MEMORY
+                            : proto_files_new(bytes_of(proto_descriptor_set, proto_descriptor_set_len), &a->files);
+    if (rc != 0) {
         admin_free(&a);
         return rc;
     }
@@ -88,7 +105,8 @@ void admin_free(struct admin **admin)
     if (a == NULL)
         return;
     CHECK_MAGIC(a, ADMIN_MAGIC);
-    CHECK(a->watches == NULL && a->collected_bytes == 0);
+    CHECK(a->watches == NULL && a->collected_bytes == 0 && a->connection_watches == NULL);
+    connection_queries_free(&a->queries);
     proto_arena_reset(&a->arena);
     proto_files_free(&a->files);
     a->magic = 0;
@@ -120,6 +138,27 @@ void admin_end_streams(struct admin *admin)
 {
     CHECK_MAGIC(admin, ADMIN_MAGIC);
     admin_health_end(admin);
+    admin_watches_end(admin);
+    admin_connections_end(admin);
+}
+
+bool admin_take_answer(struct admin *admin, unsigned slot, struct bytes payload)
+{
+    CHECK_MAGIC(admin, ADMIN_MAGIC);
+    return connection_queries_take(admin->queries, slot, payload);
+}
+
+void admin_worker_died(struct admin *admin, unsigned slot)
+{
+    CHECK_MAGIC(admin, ADMIN_MAGIC);
+    connection_queries_worker_died(admin->queries, slot);
+}
+
+void admin_tick(struct admin *admin)
+{
+    CHECK_MAGIC(admin, ADMIN_MAGIC);
+    admin_watches_tick(admin);
+    connection_queries_resume(admin->queries);
 }
 
 struct admin *admin_of(const struct grpc_call *call)

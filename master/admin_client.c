@@ -152,6 +152,29 @@ int admin_client_call(struct admin_client *client, const char *method, const Pro
     return rc;
 }
 
+int admin_client_follow(struct admin_client *client, const char *method, const ProtobufCMessage *request,
+                        grpc_take_fn take, void *context, struct strbuf *why)
+{
+    char path_data[128];
+    struct strbuf path = STRBUF_OF(path_data);
+    size_t len = protobuf_c_message_get_packed_size(request);
+    uint8_t *data = malloc(len + 1); /* never of size 0 */
+    struct grpc_reply reply;
+
+    if (data == NULL) {
+        strbuf_add(why, err_text(ERR_NO_MEMORY));
+        return ERR_NO_MEMORY;
+    }
+    strbuf_addf(&path, SERVICE_PATH "%s", method);
+    struct bytes message = bytes_of(data, protobuf_c_message_pack(request, data));
+    int rc = grpc_client_follow(client->grpc, path_data, message, take, context, &reply, why);
+    free(data);
+    if (rc != 0 || reply.status == 0)
+        return rc;
+    explain_status(&reply, method, why);
+    return (int)reply.status;
+}
+
 int admin_client_ask(struct admin_client *client, const char *method, const ProtobufCMessage *request,
                      const ProtobufCMessageDescriptor *type, ProtobufCMessage **response_out)
 {

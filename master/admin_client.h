@@ -81,6 +81,10 @@ int admin_client_stream(struct admin_client *client, const char *method, grpc_me
                         const ProtobufCMessageDescriptor *type, ProtobufCMessage **response_out,
                         struct strbuf *why) MUST_CHECK;
 
+/** admin_client_call() of a method that answers with a stream: grpc_client_follow(). */
+int admin_client_follow(struct admin_client *client, const char *method, const ProtobufCMessage *request,
+                        grpc_take_fn take, void *context, struct strbuf *why) MUST_CHECK;
+
 /** admin_client_call(), and a failure told on standard error. @return CLI_DONE or CLI_FAILED */
 int admin_client_ask(struct admin_client *client, const char *method, const ProtobufCMessage *request,
                      const ProtobufCMessageDescriptor *type, ProtobufCMessage **response_out) MUST_CHECK;

@@ -11,7 +11,11 @@
 
 /* Between the admin_*.c files. */
 
+struct connection_call;
+struct connection_queries;
+struct connection_watch;
 struct health_watch;
+struct ip_cidr;
 struct proto_files;
 
 struct admin {
@@ -24,6 +28,10 @@ struct admin {
     struct proto_arena arena; /* of the request at hand */
     size_t collected_bytes;   /* held by all ApplyChanges that still collect */
     struct health_watch *watches;
+    struct connection_watch *connection_watches;
+    unsigned connection_watch_count;
+    struct connection_call *connection_calls; /* lists and closes under way */
+    struct connection_queries *queries;
     struct proto_files *files; /* for reflection */
 };
 #define ADMIN_MAGIC 0x41444d4eu
@@ -108,6 +116,7 @@ void admin_on_apply_changes_end(struct grpc_call *call);
 void admin_on_apply_changes_gone(struct grpc_call *call);
 void admin_on_set_max_connections(struct grpc_call *call, struct bytes message);
 void admin_on_get_status(struct grpc_call *call, struct bytes message);
+void admin_on_explain(struct grpc_call *call, struct bytes message);
 void admin_on_snapshot(struct grpc_call *call, struct bytes message);
 void admin_on_health_check(struct grpc_call *call, struct bytes message);
 void admin_on_health_watch(struct grpc_call *call, struct bytes message);
@@ -115,6 +124,23 @@ void admin_on_health_watch_gone(struct grpc_call *call);
 void admin_on_reflection(struct grpc_call *call, struct bytes message);
 void admin_on_reflection_end(struct grpc_call *call);
 void admin_on_reflection_gone(struct grpc_call *call);
+
+void admin_on_watch_connections(struct grpc_call *call, struct bytes message);
+void admin_on_watch_connections_gone(struct grpc_call *call);
+void admin_on_list_connections(struct grpc_call *call, struct bytes message);
+void admin_on_close_connections(struct grpc_call *call, struct bytes message);
+void admin_on_connections_gone(struct grpc_call *call);
+
+/** Tell of losses where there is room again. */
+void admin_watches_tick(struct admin *admin);
+/** Finish every watch, and every list and close that is under way. */
+void admin_watches_end(struct admin *admin);
+void admin_connections_end(struct admin *admin);
+
+struct config_listener;
+/** The listener of the field listener_addr. 0; ERR_INVALID, ERR_NOT_FOUND with the reason. */
+int admin_find_listener(const struct admin *a, const char *addr, uint16_t *id_out, const struct config_listener **out,
+                        struct strbuf *why) MUST_CHECK;
 
 /** Tell every watch what the health is now. */
 void admin_health_changed(struct admin *admin);

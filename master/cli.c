@@ -2,9 +2,11 @@
 
 #include "cli.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "strbuf.h"
@@ -14,6 +16,18 @@
 #define HELP_COLUMN 27
 #define VERB_COLUMN 34
 #define WORDS_MAX   64 /* arguments of any command; more than any takes */
+
+bool cli_parse_number(const char *text, uint64_t max, uint64_t *out)
+{
+    size_t len = strlen(text);
+
+    if (len == 0 || len > 20 || strspn(text, "0123456789") != len)
+        return false;
+    errno = 0;
+    unsigned long long value = strtoull(text, NULL, 10);
+    *out = value;
+    return errno == 0 && value <= max;
+}
 
 void cli_error(const struct cli_command *command, const char *format, ...)
 {
@@ -223,6 +237,8 @@ static const struct cli_verb *find_verb(const struct cli_command *command, const
         if (strcmp(v->name, name) == 0)
             return v;
     }
+    if (name == NULL && command->has_default)
+        return command->verbs;
     if (name != NULL)
         strbuf_addf(&problem, "there is no action %s", name);
     else
@@ -255,8 +271,9 @@ const struct cli_verb *cli_parse_verb(const struct cli_command *command, const s
     if (!cli_parse(command, options, argc, argv, WORDS_MAX, &words, &count, status_out) ||
         (verb = find_verb(command, count > 0 ? words[0] : NULL, status_out)) == NULL)
         return NULL;
-    *arguments_out = words + 1;
-    *argument_count_out = count - 1;
-    *status_out = check_verb(command, verb, options, words + 1, count - 1);
+    int verb_words = count > 0 ? 1 : 0;
+    *arguments_out = words + verb_words;
+    *argument_count_out = count - verb_words;
+    *status_out = check_verb(command, verb, options, *arguments_out, *argument_count_out);
     return *status_out == CLI_DONE ? verb : NULL;
 }

@@ -2,6 +2,7 @@
 #define CLI_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "check.h"
 
@@ -45,7 +46,8 @@ struct cli_command {
     const struct cli_verb *verbs; /* NULL: it has none */
     /** argv[0] is the command's name; returns the exit status. */
     int (*run)(const struct cli_command *command, int argc, char **argv);
-    bool is_hidden; /* not in the list of commands */
+    bool is_hidden;   /* not in the list of commands */
+    bool has_default; /* without a verb, the first is meant */
 };
 
 /**
@@ -70,6 +72,9 @@ bool cli_parse(const struct cli_command *command, const struct cli_option *optio
 const struct cli_verb *cli_parse_verb(const struct cli_command *command, const struct cli_option *options, int argc,
                                       char **argv, char ***arguments_out, int *argument_count_out,
                                       int *status_out) MUST_CHECK;
+
+/** A decimal number: digits only, as strtoul() would take blanks and signs too. False: it is none, or above max. */
+bool cli_parse_number(const char *text, uint64_t max, uint64_t *out) MUST_CHECK;
 
 /** "mc-proxy check: <text>" on standard error, one line. */
 void cli_error(const struct cli_command *command, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -2,6 +2,8 @@
 
 #include "client_text.h"
 
+#include <inttypes.h>
+
 #include "utf8.h"
 
 #define TIMEOUT_DIGITS_MAX 99999999u /* eight digits */
@@ -97,4 +99,26 @@ void client_text_add_status(unsigned status, struct strbuf *out)
         strbuf_add(out, status_words[status]);
     else
         strbuf_addf(out, "status %u", status);
+}
+
+void client_text_add_amount(uint64_t amount, struct strbuf *out)
+{
+    static const char units[] = "kMGTPE";
+    uint64_t unit = 1;
+    unsigned index = 0;
+
+    while (amount / unit >= 1000) { /* UINT64_MAX is 18 E */
+        unit *= 1000;
+        index++;
+    }
+    uint64_t whole = amount / unit;
+    uint64_t thousandths = unit > 1 ? amount % unit / (unit / 1000) : 0;
+    if (index == 0)
+        strbuf_addf(out, "%" PRIu64, whole);
+    else if (whole >= 100)
+        strbuf_addf(out, "%" PRIu64 "%c", whole, units[index - 1]);
+    else if (whole >= 10)
+        strbuf_addf(out, "%" PRIu64 ".%" PRIu64 "%c", whole, thousandths / 100, units[index - 1]);
+    else
+        strbuf_addf(out, "%" PRIu64 ".%02" PRIu64 "%c", whole, thousandths / 10, units[index - 1]);
 }

@@ -23,4 +23,7 @@ void client_text_add_status(unsigned status, struct strbuf *out);
 /** text for a terminal: control characters and bytes that are no UTF-8 as \xNN. */
 void client_text_add_printable(struct bytes text, struct strbuf *out);
 
+/** A large number in at most five characters: "0", "999", "1.20k", "12.3M", "456G" (thousands). Rounded down. */
+void client_text_add_amount(uint64_t amount, struct strbuf *out);
+
 #endif

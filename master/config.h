@@ -60,6 +60,7 @@ struct config {
     enum log_level log_level;
     bool log_json;
     bool log_access;
+    uint32_t log_rejected_per_second; /* 0: no limit */
     /* [proxy], milliseconds */
     uint32_t hello_timeout_ms;
     uint32_t connect_timeout_ms;

@@ -53,6 +53,8 @@ static const struct config_key keys[] = {
      .default_value = "text"},
     {CONFIG_LOG, "access", .is_reloadable = true, .store = config_store_either, .offset = IN(log_access), .words = bool_words,
      .default_value = "true"},
+    {CONFIG_LOG, "rejected_per_second", .is_reloadable = true, .store = config_store_number,
+     .offset = IN(log_rejected_per_second), .min = 0, .max = 1000000, .default_value = "200"},
 
     TIMEOUT(hello_timeout, TIMEOUT_MIN, "10s"),
     TIMEOUT(connect_timeout, TIMEOUT_MIN, "5s"),
@@ -77,7 +79,7 @@ static const struct config_key keys[] = {
     {CONFIG_METRICS, "routes", .is_reloadable = true, .store = config_store_either, .offset = IN(metrics_routes),
      .words = bool_words, .default_value = "false"},
     {CONFIG_METRICS, "max_series", .is_reloadable = true, .store = config_store_number, .offset = IN(metrics_max_series),
-     .min = 0, .max = 100000, .default_value = "50000"},
+     .min = 0, .max = 200000, .default_value = "100000"},
 
     {CONFIG_FIREWALL, "geoip_db", .is_reloadable = true, .store = config_store_path, .offset = IN(geoip_db),
      .expected = "the path of a MaxMind DB file"},

@@ -195,10 +195,9 @@ static int channel_receive(struct ctl_channel *c)
 static void on_readable(struct ev_loop *loop, struct ev_io *w, int revents)
 {
     struct ctl_channel *c = channel_check(w->data);
-    int rc = 0;
+    int rc = revents & EV_ERROR ? ERR_SYSTEM : 0; /* the kernel cannot watch it any more: as good as gone */
 
     (void)loop;
-    (void)revents;
     for (unsigned i = 0; i < CTL_MESSAGES_PER_RUN && rc == 0 && !c->is_down; i++)
         rc = channel_receive(c);
     if (rc != 0 && rc != ERR_UNAVAILABLE)

@@ -17,6 +17,7 @@
 #include "err.h"
 #include "geoip_paths.h"
 #include "geoip_verify.h"
+#include "read_at.h"
 
 #define GEOIP_MAX_BYTES      (1 << 30)
 #define COPY_CHUNK_BYTES     262144u
@@ -148,8 +149,8 @@ static int check_tail(int fd)
     uint8_t *tail = malloc(METADATA_MAX_BYTES);
     if (tail == NULL)
         return ERR_NO_MEMORY;
-    int rc = pread(fd, tail, len, st.st_size - (off_t)len) == (ssize_t)len ? check_metadata(bytes_of(tail, len))
-                                                                           : ERR_SYSTEM;
+    bool is_read = read_at(fd, tail, len, st.st_size - (off_t)len) == (ssize_t)len;
+    int rc = is_read ? check_metadata(bytes_of(tail, len)) : ERR_SYSTEM;
     free(tail);
     return rc;
 }

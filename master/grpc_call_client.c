@@ -107,5 +107,5 @@ int grpc_call_client_judge(const struct grpc_call_client *call, struct bytes bod
     }
     *reply_out = (struct grpc_reply){.status = call->status == STATUS_INVALID_TEXT ? STATUS_UNKNOWN : call->status};
     memcpy(reply_out->message, call->message_text, sizeof reply_out->message);
-    return call->status == 0 ? take_body(body, reply_out, why) : 0;
+    return call->status == 0 && !call->has_no_body ? take_body(body, reply_out, why) : 0;
 }

@@ -25,7 +25,8 @@ struct grpc_call_client {
     bool is_sent;         /* there are no more messages */
     int source_error;     /* of `next`; 0: none */
     unsigned http_status;
-    bool has_status; /* grpc-status was seen */
+    bool has_no_body; /* messages are taken as they come */
+    bool has_status;  /* grpc-status was seen */
     unsigned status;
     char message_text[GRPC_CLIENT_MESSAGE_MAX];
 };

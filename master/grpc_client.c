@@ -27,8 +27,11 @@
 struct call {
     struct grpc_call_client grpc;
     int32_t stream;
-    bool is_over;   /* the server has finished, or the stream was reset */
-    uint32_t reset; /* HTTP/2 error code, if it was */
+    grpc_take_fn take; /* of a stream of answers; NULL: the answer is gathered */
+    void *take_context;
+    int take_result; /* of the last one taken */
+    bool is_over;    /* the server has finished, or the stream was reset */
+    uint32_t reset;  /* HTTP/2 error code, if it was */
 };
 
 struct grpc_client {
@@ -66,6 +69,30 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     return 0;
 }
 
+/** Hand on each message that is complete; what is left of the next one stays. */
+static void take_messages(struct grpc_client *client)
+{
+    struct call *call = &client->call;
+    struct bytes all = grow_buf_bytes(&client->body);
+    struct reader r = reader_of(all);
+    size_t done = 0;
+
+    while (call->take_result == 0) {
+        uint8_t is_compressed = reader_u8(&r);
+        size_t len = reader_u32(&r);
+        struct bytes message = reader_slice(&r, len);
+        if (r.failed)
+            break;
+        call->take_result = is_compressed == 0 ? call->take(call->take_context, message) : ERR_PROTOCOL;
+        done = all.len - r.left;
+    }
+    client->body.len -= done;
+    if (done > 0 && client->body.len > 0)
+        memmove(client->body.data, client->body.data + done, client->body.len);
+    if (call->take_result != 0)
+        call->is_over = true;
+}
+
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data, size_t len,
                    void *user_data)
 {
@@ -79,6 +106,8 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, cons
     if (client->body.len + len > ANSWER_MAX_BYTES)
         client->body.has_failed = true;
     grow_buf_add(&client->body, bytes_of(data, len));
+    if (client->call.take != NULL && !client->body.has_failed)
+        take_messages(client);
     return 0;
 }
 
@@ -161,7 +190,7 @@ static int submit(struct grpc_client *client, const char *path)
 
     client_text_add_timeout(client->timeout_ms, &timeout);
     strbuf_addf(&agent, "mc-proxy/%s", version_text());
-    const nghttp2_nv headers[] = {
+    nghttp2_nv headers[] = {
         make_header(":method", "POST"),
         make_header(":scheme", client->scheme),
         make_header(":path", path),
@@ -169,11 +198,11 @@ static int submit(struct grpc_client *client, const char *path)
         make_header("te", "trailers"),
         make_header("content-type", "application/grpc"),
         make_header("user-agent", agent_data),
-        make_header("grpc-timeout", timeout_data),
         make_header("grpc-accept-encoding", "identity"),
+        make_header("grpc-timeout", timeout_data), /* the last one: not every call has it */
     };
-    int32_t stream =
-        nghttp2_submit_request(client->session, NULL, headers, sizeof headers / sizeof headers[0], &provider, NULL);
+    size_t count = sizeof headers / sizeof headers[0] - (client->timeout_ms == GRPC_CLIENT_NO_DEADLINE ? 1 : 0);
+    int32_t stream = nghttp2_submit_request(client->session, NULL, headers, count, &provider, NULL);
     if (stream < 0)
         return stream == NGHTTP2_ERR_NOMEM ? ERR_NO_MEMORY : ERR_CLOSED;
     client->call.stream = stream;
@@ -274,23 +303,89 @@ static int judge(const struct grpc_client *client, struct grpc_reply *reply, str
     return grpc_call_client_judge(&call->grpc, grow_buf_bytes(&client->body), reply, why);
 }
 
-int grpc_client_call(struct grpc_client *client, const char *path, grpc_message_fn next, void *context,
-                     struct grpc_reply *reply_out, struct strbuf *why)
+static uint64_t deadline_of(const struct grpc_client *client)
 {
-    uint64_t deadline_ms = clock_monotonic_ms() + client->timeout_ms + DEADLINE_GRACE_MS;
+    return client->timeout_ms == GRPC_CLIENT_NO_DEADLINE
+               ? UINT64_MAX
+               : clock_monotonic_ms() + client->timeout_ms + DEADLINE_GRACE_MS;
+}
+
+/** Make client->call, and wait until it is over. */
+static int run_call(struct grpc_client *client, const char *path, struct strbuf *why)
+{
+    uint64_t deadline_ms = deadline_of(client);
     int rc;
 
-    CHECK_MAGIC(client, GRPC_CLIENT_MAGIC);
-    client->call = (struct call){.stream = -1, .grpc = {.next = next, .context = context}};
     grow_buf_reset(&client->body);
     if ((rc = submit(client, path)) != 0)
         strbuf_add(why, rc == ERR_CLOSED ? "the server takes no more calls on this connection" : err_text(rc));
     while (rc == 0 && !client->call.is_over)
         rc = step(client, deadline_ms, why);
+    return rc;
+}
+
+static void break_off(struct grpc_client *client)
+{
+    (void)nghttp2_submit_rst_stream(client->session, NGHTTP2_FLAG_NONE, client->call.stream, NGHTTP2_CANCEL);
+}
+
+int grpc_client_call(struct grpc_client *client, const char *path, grpc_message_fn next, void *context,
+                     struct grpc_reply *reply_out, struct strbuf *why)
+{
+    CHECK_MAGIC(client, GRPC_CLIENT_MAGIC);
+    client->call = (struct call){.stream = -1, .grpc = {.next = next, .context = context}};
+    int rc = run_call(client, path, why);
     if (rc != 0)
         return rc;
     if (!client->call.grpc.is_sent) /* it answered without having wanted everything */
-        (void)nghttp2_submit_rst_stream(client->session, NGHTTP2_FLAG_NONE, client->call.stream, NGHTTP2_CANCEL);
+        break_off(client);
+    return judge(client, reply_out, why);
+}
+
+/** A stream of one message. */
+struct single {
+    struct bytes message;
+    bool is_taken;
+};
+
+static int take_single(void *context, struct bytes *message_out)
+{
+    struct single *single = context;
+
+    if (single->is_taken)
+        return 0;
+    single->is_taken = true;
+    *message_out = single->message;
+    return 1;
+}
+
+/** Whoever took the messages ended it. */
+static int judge_taken(struct grpc_client *client, struct grpc_reply *reply, struct strbuf *why)
+{
+    int rc = client->call.take_result;
+
+    break_off(client);
+    *reply = (struct grpc_reply){.status = 0};
+    if (rc < 0 && why->len == 0)
+        strbuf_add(why, err_text(rc));
+    return rc < 0 ? rc : 0;
+}
+
+int grpc_client_follow(struct grpc_client *client, const char *path, struct bytes message, grpc_take_fn take,
+                       void *context, struct grpc_reply *reply_out, struct strbuf *why)
+{
+    struct single single = {.message = message};
+
+    CHECK_MAGIC(client, GRPC_CLIENT_MAGIC);
+    client->call = (struct call){.stream = -1,
+                                 .grpc = {.next = take_single, .context = &single, .has_no_body = true},
+                                 .take = take,
+                                 .take_context = context};
+    int rc = run_call(client, path, why);
+    if (rc != 0)
+        return rc;
+    if (client->call.take_result != 0)
+        return judge_taken(client, reply_out, why);
     return judge(client, reply_out, why);
 }
 

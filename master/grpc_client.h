@@ -12,12 +12,14 @@ struct client_endpoint;
 
 /*
  * A small blocking gRPC client ("gRPC over HTTP2") for the command line: one connection, one call at a time, unary or with a stream
- * of messages from the client.
+ * of messages from one side.
  */
 struct grpc_client;
 
+#define GRPC_CLIENT_NO_DEADLINE UINT32_MAX
+
 /**
- * @param timeout_ms  for each call, and for connecting if less than 10 s
+ * @param timeout_ms  for each call, and for connecting if less than 10 s; GRPC_CLIENT_NO_DEADLINE: calls go on as long as they do
  * @param why         on error gets one line that names the endpoint and says what to do
  * @return 0 or an error of client_link_open()
  */
@@ -52,6 +54,21 @@ struct grpc_reply {
  */
 int grpc_client_call(struct grpc_client *client, const char *path, grpc_message_fn next, void *context,
                      struct grpc_reply *reply_out, struct strbuf *why) MUST_CHECK;
+
+/**
+ * Who takes a stream of messages from the server, each as it comes, borrowed. 0: go on; 1: that was enough, the call is broken off; an
+ * error of err.h: the same, and the call fails with it.
+ */
+typedef int (*grpc_take_fn)(void *context, struct bytes message);
+
+/**
+ * A call with one message whose answer is any number of them. None is kept: what `take` has not had yet waits with the server.
+ *
+ * @param reply_out  set on 0; no body; after `take` has had enough the status is OK
+ * @return as grpc_client_call(), or what `take` gave
+ */
+int grpc_client_follow(struct grpc_client *client, const char *path, struct bytes message, grpc_take_fn take,
+                       void *context, struct grpc_reply *reply_out, struct strbuf *why) MUST_CHECK;
 
 /** Accepts NULL; clears the caller's pointer. */
 void grpc_client_close(struct grpc_client **client);

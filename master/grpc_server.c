@@ -240,8 +240,11 @@ static void on_acceptable(EV_P_ ev_io *watcher, int revents)
     struct grpc_endpoint *e = endpoint_of(s, watcher);
 
     (void)loop;
-    (void)revents;
     CHECK(e != NULL);
+    if (revents & EV_ERROR) { /* the kernel had no memory to watch it, and the loop has stopped to */
+        pause_accepting(s, false);
+        return;
+    }
     for (unsigned i = 0; i < ACCEPTS_PER_RUN && accept_one(s, e); i++)
         ;
 }

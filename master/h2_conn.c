@@ -9,6 +9,7 @@
 #include "err.h"
 #include "grpc_limits.h"
 #include "h2_budget.h"
+#include "h2_memory.h"
 #include "h2_scan.h"
 
 #define H2_CONN_MAGIC           0x6e6f4332u
@@ -206,7 +207,7 @@ static int make_session(struct h2_conn *c, nghttp2_session_callbacks *callbacks,
     nghttp2_option_set_max_outbound_ack(options, OUTBOUND_ACKS_MAX);
     nghttp2_option_set_max_continuations(options, CONTINUATIONS_MAX);
     nghttp2_option_set_stream_reset_rate_limit(options, UINT32_MAX, UINT32_MAX); /* the scanner counts these too */
-    return nghttp2_session_server_new2(&c->session, callbacks, c, options);
+    return nghttp2_session_server_new3(&c->session, callbacks, c, options, h2_memory());
 }
 
 /** The first frame: what we allow. See h2_conn_produce() for the number of streams that nghttp2 is told. */

@@ -30,7 +30,9 @@ struct drain_slot {
 struct log_drain {
     uint32_t magic;
     struct log_output *output;
-    struct ev_loop *loop; /* NULL: not started */
+    const struct log_drain_tap *tap; /* NULL: nobody looks */
+    bool reads_on;                   /* also without room */
+    struct ev_loop *loop;            /* NULL: not started */
     ev_timer timer;
     unsigned slot_end; /* slots from here on have neither a ring nor a count */
     unsigned next;     /* whose turn it is */
@@ -54,20 +56,32 @@ static struct drain_slot *slot_check(struct log_drain *d, unsigned slot)
     return &d->slots[slot];
 }
 
+static bool may_read(const struct log_drain *d)
+{
+    return d->reads_on || log_output_has_room(d->output);
+}
+
+static void take_record(struct log_drain *d, struct bytes record)
+{
+    if (d->tap == NULL || d->tap->on_record(d->tap->context, record))
+        log_output_sink(record, d->output);
+}
+
 /** Up to max records of one ring; their number. */
 static unsigned read_ring(struct log_drain *d, struct drain_slot *s, unsigned max)
 {
     unsigned count = 0;
     size_t len;
 
-    while (count < max && log_output_has_room(d->output) &&
-           (len = log_ring_read(&s->ring, d->record, sizeof d->record)) > 0) {
-        log_output_sink(bytes_of(d->record, len), d->output);
+    while (count < max && may_read(d) && (len = log_ring_read(&s->ring, d->record, sizeof d->record)) > 0) {
+        take_record(d, bytes_of(d->record, len));
         count++;
     }
     uint64_t dropped = log_ring_take_dropped(&s->ring);
     s->dropped += dropped;
     d->dropped_total += dropped;
+    if (dropped > 0 && d->tap != NULL)
+        d->tap->on_dropped(d->tap->context, dropped);
     return count;
 }
 
@@ -158,6 +172,16 @@ void log_drain_free(struct log_drain **d)
     (*d)->magic = 0;
     free(*d);
     *d = NULL;
+}
+
+void log_drain_set_tap(struct log_drain *d, const struct log_drain_tap *tap)
+{
+    d->tap = tap;
+}
+
+void log_drain_read_on(struct log_drain *d, bool on)
+{
+    d->reads_on = on;
 }
 
 void log_drain_start(struct log_drain *d, struct ev_loop *loop)

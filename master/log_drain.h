@@ -1,8 +1,10 @@
 #ifndef LOG_DRAIN_H
 #define LOG_DRAIN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "bytes.h"
 #include "check.h"
 
 struct ev_loop;
@@ -25,6 +27,21 @@ struct log_drain *log_drain_new(struct log_output *output) MUST_CHECK;
 
 /** Accepts NULL; clears the caller's pointer. Rings are left as they are: log_drain_remove() them first for their last records. */
 void log_drain_free(struct log_drain **d);
+
+/** Somebody who sees the records of the workers before they become lines. */
+struct log_drain_tap {
+    /** A record, borrowed. False: it is to be no line. */
+    bool (*on_record)(void *context, struct bytes record);
+    /** Workers have dropped so many. */
+    void (*on_dropped)(void *context, uint64_t count);
+    void *context;
+};
+
+/** From now on; NULL: nobody any more. Borrowed. */
+void log_drain_set_tap(struct log_drain *d, const struct log_drain_tap *tap);
+
+/** Go on reading although the output has no room: the tap gets the records, and the lines are dropped and counted by the output. */
+void log_drain_read_on(struct log_drain *d, bool on);
 
 /** Drain on a timer from now on. */
 void log_drain_start(struct log_drain *d, struct ev_loop *loop);

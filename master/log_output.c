@@ -16,6 +16,8 @@
 #include <stdlib.h>
 
 #include "clock.h"
+#include "err.h"
+#include "journal.h"
 #include "log_event.h"
 #include "log_fd.h"
 
@@ -23,7 +25,9 @@
 #define BUFFER_MASK      (LOG_OUTPUT_BUFFER_BYTES - 1)
 #define NOTICE_ROOM \
     (64ull * 1024) /* after drops, go on when this much is free: a notice for many lines, not for each */
-#define RETRY_MS 1000
+#define RETRY_MS        1000
+#define JOURNAL_PACE_MS 5    /* between tries to send what the journal did not take */
+#define JOURNAL_WAIT_MS 1000 /* then it goes as text */
 _Static_assert((LOG_OUTPUT_BUFFER_BYTES & BUFFER_MASK) == 0, "positions are masked");
 _Static_assert(NOTICE_ROOM > 2ull * (LOG_LINE_MAX_BYTES + 1), "a notice and a line fit");
 
@@ -53,7 +57,15 @@ struct log_output {
     uint64_t notice_end; /* position behind that notice */
     uint64_t dropped_total;
 
+    struct journal journal; /* fd -1: none */
+    ev_timer journal_retry; /* active: an entry waits */
+    size_t entry_len;       /* of the one that waits; 0: none does */
+    size_t line_len;        /* of the same as text, in waiting[] */
+    uint64_t entry_since_ms;
+
     char line[LOG_LINE_MAX_BYTES + 1];
+    char waiting[LOG_LINE_MAX_BYTES];
+    char entry[JOURNAL_ENTRY_MAX];
     uint8_t buffer[LOG_OUTPUT_BUFFER_BYTES];
 };
 
@@ -255,6 +267,67 @@ static void write_at_once(struct log_output *o)
         write_out(o);
 }
 
+/* ---- the journal ---- */
+
+static bool entry_waits(const struct log_output *o)
+{
+    return o->entry_len > 0;
+}
+
+/** What waits goes as text. */
+static void give_entry_up(struct log_output *o)
+{
+    o->entry_len = 0;
+    log_output_line(o, bytes_of(o->waiting, o->line_len));
+}
+
+/** Try again to send what waits; it stays if the journal is still behind. */
+static void retry_entry(struct log_output *o)
+{
+    int rc = journal_send(&o->journal, bytes_of(o->entry, o->entry_len));
+
+    if (rc == 0)
+        o->entry_len = 0;
+    else if (rc != ERR_FULL || clock_monotonic_ms() - o->entry_since_ms >= JOURNAL_WAIT_MS)
+        give_entry_up(o);
+}
+
+static void keep_entry(struct log_output *o, size_t entry_len, size_t line_len)
+{
+    o->entry_len = entry_len;
+    o->line_len = line_len;
+    memcpy(o->waiting, o->line, line_len);
+    o->entry_since_ms = clock_monotonic_ms();
+    ev_timer_set(&o->journal_retry, JOURNAL_PACE_MS / 1000., JOURNAL_PACE_MS / 1000.);
+    ev_timer_start(o->loop, &o->journal_retry);
+}
+
+static void on_journal_retry(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct log_output *o = output_check(w->data);
+
+    (void)revents;
+    retry_entry(o);
+    if (!entry_waits(o))
+        ev_timer_stop(loop, w);
+}
+
+/** True: the journal has the record, or it waits for it. Text that is under way first, so that records keep their order. */
+static bool send_to_journal(struct log_output *o, struct bytes record, struct bytes line)
+{
+    struct strbuf entry = STRBUF_OF(o->entry);
+
+    if (o->journal.fd < 0 || has_work(o) || entry_waits(o))
+        return false;
+    journal_format(record, line, &entry);
+    int rc = entry.overflowed ? ERR_TOO_LARGE : journal_send(&o->journal, bytes_of(o->entry, entry.len));
+    if (rc == ERR_FULL && o->loop != NULL) {
+        keep_entry(o, entry.len, line.len);
+        return true;
+    }
+    return rc == 0;
+}
+
 /* ---- public ---- */
 
 struct log_output *log_output_new(int fd)
@@ -269,8 +342,16 @@ struct log_output *log_output_new(int fd)
     ev_set_priority(&o->turn_end, EV_MINPRI); /* behind everybody who may still log in this turn */
     ev_io_init(&o->writable, on_writable, o->fd.fd, EV_WRITE);
     ev_timer_init(&o->retry, on_retry, RETRY_MS / 1000., 0.);
-    o->turn_end.data = o->writable.data = o->retry.data = o;
+    ev_timer_init(&o->journal_retry, on_journal_retry, 0., 0.);
+    o->journal.fd = -1;
+    o->turn_end.data = o->writable.data = o->retry.data = o->journal_retry.data = o;
     return o;
+}
+
+void log_output_find_journal(struct log_output *o)
+{
+    if (o->journal.fd < 0 && journal_is_at(o->fd.fd) && journal_open(&o->journal) != 0)
+        o->journal.fd = -1; /* no descriptor: then as text */
 }
 
 void log_output_free(struct log_output **o)
@@ -278,6 +359,7 @@ void log_output_free(struct log_output **o)
     if (*o == NULL)
         return;
     log_output_stop(*o);
+    journal_close(&(*o)->journal);
     log_fd_close(&(*o)->fd);
     (*o)->magic = 0;
     free(*o);
@@ -298,7 +380,12 @@ void log_output_stop(struct log_output *o)
     ev_prepare_stop(o->loop, &o->turn_end);
     ev_io_stop(o->loop, &o->writable);
     ev_timer_stop(o->loop, &o->retry);
+    ev_timer_stop(o->loop, &o->journal_retry);
     o->loop = NULL;
+    if (entry_waits(o))
+        retry_entry(o);
+    if (entry_waits(o))
+        give_entry_up(o);
 }
 
 void log_output_set_format(struct log_output *o, enum log_format format)
@@ -312,6 +399,10 @@ void log_output_sink(struct bytes record, void *output)
     struct strbuf line = STRBUF_OF(o->line);
 
     log_format_record(record, o->format, &line);
+    if (send_to_journal(o, record, bytes_of(o->line, line.len)))
+        return;
+    if (entry_waits(o)) /* what waits is older */
+        give_entry_up(o);
     log_output_line(o, bytes_of(o->line, line.len));
 }
 
@@ -330,7 +421,7 @@ void log_output_line(struct log_output *o, struct bytes line)
 
 bool log_output_has_room(const struct log_output *o)
 {
-    return (o->dropped == 0 || (o->noticed == 0 && buffer_room(o) >= NOTICE_ROOM)) &&
+    return !entry_waits(o) && (o->dropped == 0 || (o->noticed == 0 && buffer_room(o) >= NOTICE_ROOM)) &&
            buffer_room(o) > LOG_LINE_MAX_BYTES;
 }
 

@@ -17,6 +17,10 @@ struct ev_loop;
  *     time=... level=WARN msg="log lines were dropped" dropped=17
  *
  * Before log_output_start() every line is written at once, as far as the descriptor takes it; with a loop, once per loop turn.
+ * Started by systemd with standard error connected to the journal, records go there with their fields instead (journal.h), each at once.
+ * While the journal is behind, one record waits and there is no room for others, so that workers' records wait in their rings; after a
+ * second, or when the journal cannot be reached, records take the way of the text, which the journal reads too, until that is empty.
+ *
  * A descriptor that fails (nobody reads the pipe any more, the disk is full) loses what was buffered and is tried again every second.
  */
 struct log_output;
@@ -28,6 +32,9 @@ struct log_output *log_output_new(int fd) MUST_CHECK;
 
 /** Accepts NULL; clears the caller's pointer. What is still in the buffer is lost: log_output_flush() first. */
 void log_output_free(struct log_output **o);
+
+/** Send records to the journal, if that is where the descriptor leads. */
+void log_output_find_journal(struct log_output *o);
 
 /** From now on write when the loop turns. Watchers are active only while there is something to write. */
 void log_output_start(struct log_output *o, struct ev_loop *loop);

@@ -10,12 +10,16 @@
 
 #include "cli.h"
 #include "cmd_check.h"
+#include "cmd_connections.h"
+#include "cmd_explain.h"
 #include "cmd_firewall.h"
 #include "cmd_listeners.h"
 #include "cmd_routes.h"
 #include "cmd_server.h"
 #include "cmd_snapshot.h"
 #include "cmd_status.h"
+#include "cmd_tail.h"
+#include "cmd_top.h"
 #include "cmd_version.h"
 #include "handover.h"
 
@@ -31,8 +35,8 @@ static int run_worker(const struct cli_command *command, int argc, char **argv)
 static const struct cli_command cmd_worker = {.name = HANDOVER_SUBCOMMAND, .run = run_worker, .is_hidden = true};
 
 static const struct cli_command *const commands[] = {
-    &cmd_server,    &cmd_check,    &cmd_status,  &cmd_routes, &cmd_firewall,
-    &cmd_listeners, &cmd_snapshot, &cmd_version, &cmd_worker,
+    &cmd_server, &cmd_check,   &cmd_status, &cmd_routes,   &cmd_firewall, &cmd_listeners, &cmd_connections,
+    &cmd_tail,   &cmd_explain, &cmd_top,    &cmd_snapshot, &cmd_version,  &cmd_worker,
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 

@@ -3,6 +3,7 @@
 #include "metrics_catalogue.h"
 
 #include "close_reason.h"
+#include "handshake_outcome.h"
 
 #define METRICS_ROW(id, metric_type, metric_name, metric_labels, metric_help) \
     [id] = {.name = (metric_name), .labels = (metric_labels), .help = (metric_help), .type = METRIC_##metric_type},
@@ -17,6 +18,14 @@ const char *const metric_outcome_words[] = {"address", "no_address", "malformed"
 const char *const metric_result_words[] = {"success", "failure"};
 const char *const metric_stage_words[] = {"worker", "output"};
 
+#define OUTCOME_WORD(id, word, sentence) [id] = (word),
+const char *const metric_handshake_words[] = {HANDSHAKE_OUTCOME_TABLE(OUTCOME_WORD)};
+#undef OUTCOME_WORD
+
+#define OUTCOME_SENTENCE(id, word, sentence) [id] = (sentence),
+static const char *const outcome_sentences[] = {HANDSHAKE_OUTCOME_TABLE(OUTCOME_SENTENCE)};
+#undef OUTCOME_SENTENCE
+
 /** A label whose values are words of ours. */
 struct label_row {
     const char *label;
@@ -25,9 +34,12 @@ struct label_row {
 };
 
 static const struct label_row label_rows[] = {
-    {"rule", metric_rule_words, RULE_COUNT},          {"verdict", metric_verdict_words, VERDICT_COUNT},
-    {"outcome", metric_outcome_words, OUTCOME_COUNT}, {"result", metric_result_words, RESULT_COUNT},
+    {"rule", metric_rule_words, RULE_COUNT},
+    {"verdict", metric_verdict_words, VERDICT_COUNT},
+    {"outcome", metric_outcome_words, OUTCOME_COUNT},
+    {"result", metric_result_words, RESULT_COUNT},
     {"stage", metric_stage_words, STAGE_COUNT},
+    {"outcome of handshakes", metric_handshake_words, HANDSHAKE_OUTCOMES},
 };
 
 const struct metric_row *metric_row(enum metric metric)
@@ -70,6 +82,9 @@ void metrics_catalogue_markdown(struct strbuf *out)
 {
     add_metrics(out);
     add_labels(out);
+    strbuf_add(out, "\n| outcome of handshakes | what the backend's first record says |\n| --- | --- |\n");
+    for (unsigned outcome = 0; outcome < HANDSHAKE_OUTCOMES; outcome++)
+        strbuf_addf(out, "| `%s` | %s |\n", metric_handshake_words[outcome], outcome_sentences[outcome]);
     strbuf_add(out, "\n| reason | the connection ended because |\n| --- | --- |\n");
     for (unsigned reason = 0; reason < CLOSE_REASON_COUNT; reason++)
         strbuf_addf(out, "| `%s` | %s |\n", close_reason_word(reason), close_reason_sentence(reason));

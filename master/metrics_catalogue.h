@@ -20,12 +20,14 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
     X(METRIC_SENT,               COUNTER,   "mcproxy_sent_bytes_total",                "listener",         "Bytes sent to clients.") \
     X(METRIC_CONNECT,            HISTOGRAM, "mcproxy_backend_connect_duration_seconds", "listener",        "Time from the complete ClientHello until the backend was connected, of connections that reached their backend.") \
     X(METRIC_FIRST_BYTE,         HISTOGRAM, "mcproxy_backend_first_byte_duration_seconds", "listener",     "Time from the connected backend until its first byte.") \
+    X(METRIC_HANDSHAKES,         COUNTER,   "mcproxy_handshakes_total",                "listener, outcome", "Connections that reached their backend, by what its first record was. Counted when that is there, or when the connection ends without it.") \
     X(METRIC_DURATION,           HISTOGRAM, "mcproxy_connection_duration_seconds",     "listener",         "Time from accept to the end, of connections that had reached their backend.") \
     X(METRIC_LISTENER_MAX,       GAUGE,     "mcproxy_listener_max_connections",        "listener",         "Limit of open connections in force; 0: none.") \
     X(METRIC_ROUTES,             GAUGE,     "mcproxy_routes",                          "listener",         "Routes in force.") \
-    X(METRIC_ROUTE_CONNECTIONS,  COUNTER,   "mcproxy_route_connections_total",         "listener, route",  "Connections that took a route. This and the next four only with [metrics] routes = true.") \
+    X(METRIC_ROUTE_CONNECTIONS,  COUNTER,   "mcproxy_route_connections_total",         "listener, route",  "Connections that took a route. This and the next five only with [metrics] routes = true.") \
     X(METRIC_ROUTE_FAILED,       COUNTER,   "mcproxy_route_backend_failures_total",    "listener, route",  "Connections of a route whose backend could not be reached.") \
     X(METRIC_ROUTE_UNANSWERED,   COUNTER,   "mcproxy_route_unanswered_total",          "listener, route",  "Connections of a route that ended without one byte from the backend, though it was reached.") \
+    X(METRIC_ROUTE_HANDSHAKES,   COUNTER,   "mcproxy_route_handshakes_total",          "listener, route, outcome", "The same as mcproxy_handshakes_total, of a route.") \
     X(METRIC_ROUTE_RECEIVED,     COUNTER,   "mcproxy_route_received_bytes_total",      "listener, route",  "Bytes received from clients of a route, counted when the connection ends.") \
     X(METRIC_ROUTE_SENT,         COUNTER,   "mcproxy_route_sent_bytes_total",          "listener, route",  "Bytes sent to clients of a route, counted when the connection ends.") \
     X(METRIC_ROUTES_LEFT_OUT,    GAUGE,     "mcproxy_routes_left_out",                 "",                 "Routes in force that have no series of their own.") \
@@ -81,6 +83,7 @@ extern const char *const metric_verdict_words[]; /* and so on */
 extern const char *const metric_outcome_words[];
 extern const char *const metric_result_words[];
 extern const char *const metric_stage_words[];
+extern const char *const metric_handshake_words[]; /* in the order of enum handshake_outcome */
 enum metric_rule { RULE_IP, RULE_CIDR, RULE_COUNTRY, RULE_RATE_LIMIT, RULE_COUNT };
 enum metric_verdict { VERDICT_NAME, VERDICT_NO_NAME, VERDICT_REJECTED, VERDICT_COUNT };
 enum metric_outcome {

@@ -206,6 +206,10 @@ static void on_io(EV_P_ ev_io *io, int revents)
     struct metrics_client *client = client_check(io->data);
 
     (void)loop;
+    if (revents & EV_ERROR) { /* it cannot be watched any more */
+        metrics_client_close(client);
+        return;
+    }
     switch (client->phase) {
     case METRICS_CLIENT_READING:
         if ((revents & EV_READ) == 0 || receive(client))

@@ -27,6 +27,7 @@ struct totals {
     uint64_t bytes_in;
     uint64_t bytes_out;
     uint64_t closed[CLOSE_REASON_COUNT];
+    uint64_t handshakes[HANDSHAKE_OUTCOMES];
     struct times connect;
     struct times first_byte;
     struct times duration;
@@ -69,6 +70,8 @@ static void add_listener_stats(struct totals *sum, const struct shm_listener_sta
     sum->accepted += stat_get(&l->accepted);
     sum->bytes_in += stat_get(&l->bytes_in);
     sum->bytes_out += stat_get(&l->bytes_out);
+    for (unsigned outcome = 0; outcome < HANDSHAKE_OUTCOMES; outcome++)
+        sum->handshakes[outcome] += stat_get(&l->handshakes[outcome]);
     add_times(&sum->connect, &l->connect);
     add_times(&sum->first_byte, &l->first_byte);
     add_times(&sum->duration, &l->duration);
@@ -148,6 +151,18 @@ static void render_route(struct scrape *s, enum metric metric)
     }
 }
 
+static void render_route_handshakes(struct scrape *s, enum metric metric)
+{
+    for (unsigned i = 0; i < s->route_count; i++) {
+        const struct route_totals *route = &s->routes[i];
+        struct metrics_label labels[] = {{"listener", route->listener}, {"route", route->pattern}, {"outcome", NULL}};
+        for (unsigned outcome = 0; outcome < HANDSHAKE_OUTCOMES; outcome++) {
+            labels[2].value = metric_handshake_words[outcome];
+            metrics_text_sample(s->out, metric, "", labels, 3, route->counts[SHM_ROUTE_HANDSHAKES + outcome]);
+        }
+    }
+}
+
 static void render_left_out(struct scrape *s, enum metric metric)
 {
     uint64_t routes = 0;
@@ -184,6 +199,17 @@ static void render_closed(struct scrape *s, enum metric metric)
             struct metrics_label labels[] = {{"listener", s->in->listeners[i].addr},
                                              {"reason", close_reason_word(reason)}};
             metrics_text_sample(s->out, metric, "", labels, 2, s->totals[i].closed[reason]);
+        }
+    }
+}
+
+static void render_handshakes(struct scrape *s, enum metric metric)
+{
+    for (unsigned i = 0; i < s->in->listener_count; i++) {
+        for (unsigned outcome = 0; outcome < HANDSHAKE_OUTCOMES; outcome++) {
+            struct metrics_label labels[] = {{"listener", s->in->listeners[i].addr},
+                                             {"outcome", metric_handshake_words[outcome]}};
+            metrics_text_sample(s->out, metric, "", labels, 2, s->totals[i].handshakes[outcome]);
         }
     }
 }
@@ -344,12 +370,14 @@ static const render_fn renderers[METRIC_COUNT] = {
     [METRIC_SENT] = render_total,
     [METRIC_CONNECT] = render_histogram,
     [METRIC_FIRST_BYTE] = render_histogram,
+    [METRIC_HANDSHAKES] = render_handshakes,
     [METRIC_DURATION] = render_histogram,
     [METRIC_LISTENER_MAX] = render_listener_max,
     [METRIC_ROUTES] = render_routes,
     [METRIC_ROUTE_CONNECTIONS] = render_route,
     [METRIC_ROUTE_FAILED] = render_route,
     [METRIC_ROUTE_UNANSWERED] = render_route,
+    [METRIC_ROUTE_HANDSHAKES] = render_route_handshakes,
     [METRIC_ROUTE_RECEIVED] = render_route,
     [METRIC_ROUTE_SENT] = render_route,
     [METRIC_ROUTES_LEFT_OUT] = render_left_out,

@@ -116,24 +116,30 @@ static void on_accept_timer(EV_P_ ev_timer *timer, int revents)
         ev_io_start(EV_A_ & server->accept_io);
 }
 
+static void pause_accepting(struct metrics_server *server)
+{
+    ev_io_stop(server->loop, &server->accept_io); /* a socket that stays readable would spin the loop */
+    ev_timer_set(&server->accept_timer, ACCEPT_PAUSE_S, 0.);
+    ev_timer_start(server->loop, &server->accept_timer);
+}
+
 static void on_acceptable(EV_P_ ev_io *io, int revents)
 {
     struct metrics_server *server = server_check(io->data);
 
-    (void)revents;
-    for (unsigned i = 0; i < ACCEPT_BATCH_MAX; i++) {
+    /* EV_ERROR: the kernel had no memory to watch it, and the loop has stopped to. */
+    for (unsigned i = 0; i < ACCEPT_BATCH_MAX && !(revents & EV_ERROR); i++) {
         int fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             take_client(server, fd);
             continue;
         }
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            ev_io_stop(EV_A_ io); /* a socket that stays readable would spin the loop */
-            ev_timer_set(&server->accept_timer, ACCEPT_PAUSE_S, 0.);
-            ev_timer_start(EV_A_ & server->accept_timer);
-        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            pause_accepting(server);
         return;
     }
+    if (revents & EV_ERROR)
+        pause_accepting(server);
 }
 
 /* ---- where it listens ---- */

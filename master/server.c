@@ -19,6 +19,7 @@
 #include "log_drain.h"
 #include "log_event.h"
 #include "log_output.h"
+#include "loop_memory.h"
 #include "rate_limit.h"
 #include "server_internal.h"
 #include "server_metrics.h"
@@ -72,7 +73,9 @@ static int start_log(struct server *s)
     s->log_drain = s->log != NULL ? log_drain_new(s->log) : NULL;
     if (s->log_drain == NULL)
         return fail(err_text(ERR_NO_MEMORY));
+    log_output_find_journal(s->log);
     log_set_sink(log_output_sink, s->log);
+    server_tap_log(s);
     server_apply_log_settings(s);
     return CLI_DONE;
 }
@@ -219,6 +222,24 @@ static void on_log_drain(void *context, unsigned slot)
     log_drain_worker_died(s->log_drain, slot);
 }
 
+static bool on_query_answer(void *context, unsigned slot, struct bytes payload)
+{
+    struct server *s = context;
+
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    return server_take_answer(s, slot, payload);
+}
+
+static void on_worker_died(void *context, unsigned slot, pid_t pid, int status)
+{
+    struct server *s = context;
+
+    (void)pid;
+    (void)status;
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    server_note_worker_died(s, slot);
+}
+
 static void on_listener_removed(void *context, unsigned id)
 {
     struct server *s = context;
@@ -263,8 +284,11 @@ static int make_supervisor(struct server *s)
         .on_log_ring = on_log_ring,
         .on_log_drain = on_log_drain,
         .on_listener_removed = on_listener_removed,
+        .on_query_answer = on_query_answer,
+        .on_worker_died = on_worker_died,
         .context = s,
     };
+    s->has_access_lines = options.settings.log_access != 0;
     int rc = supervisor_new(s->loop, &options, &callbacks, &s->supervisor);
     return rc == 0 ? CLI_DONE : fail_logged("cannot start workers", err_text(rc));
 }
@@ -311,8 +335,11 @@ static void on_housekeeping(EV_P_ ev_timer *timer, int revents)
     (void)loop;
     (void)revents;
     CHECK_MAGIC(s, SERVER_MAGIC);
+    if (!loop_memory_refill())
+        log_text(LOG_WARN, "memory is short: the event loop has used its reserve");
     start_workers_when_settled(s);
     state_housekeeping(s->state, clock_monotonic_ms());
+    server_admin_tick(s);
     server_upgrade_turn(s);
 }
 
@@ -350,6 +377,8 @@ static int start(struct server *s)
         return status;
     log_start(s);
     server_raise_descriptor_limit(s);
+    ev_set_allocator(loop_memory_realloc);
+    (void)loop_memory_refill();
     s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (s->loop == NULL)
         return fail_logged("cannot make the event loop", strerror(errno));

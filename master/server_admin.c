@@ -1,19 +1,102 @@
 /* The admin API within the server: when it begins to listen, what a reload does to it, and how it ends. */
 
+#include "access_record.h"
 #include "admin.h"
 #include "clock.h"
 #include "config.h"
 #include "grpc_server.h"
 #include "log_event.h"
 #include "server_internal.h"
+#include "server_metrics.h"
+#include "supervisor.h"
+#include "worker_settings.h"
 
 #define GOODBYE_LOOK_S 0.005
 #define GOODBYE_MS     250 /* for clients to take the last answers and to hear that this was it */
 
+/* ---- live views of connections ---- */
+
+/** Records of connections are lines only if the configuration wants them, and made also if somebody watches. */
+void server_apply_settings(struct server *s, const struct config *config)
+{
+    struct ctl_settings settings = ctl_settings_of(config);
+
+    s->has_access_lines = settings.log_access != 0;
+    settings.log_access = s->has_access_lines || (s->admin.admin != NULL && admin_is_watched(s->admin.admin));
+    supervisor_set_settings(s->supervisor, &settings);
+}
+
+static void on_watching(void *context, bool is_anybody)
+{
+    struct server *s = context;
+
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    server_apply_settings(s, s->config);
+    log_drain_read_on(s->log_drain, is_anybody);
+}
+
+static bool is_access_record(struct bytes record)
+{
+    struct log_record_reader reader;
+
+    return log_record_open(&reader, record) == 0 && (bytes_equal_str(reader.message, ACCESS_RECORD_MESSAGE) ||
+                                                     bytes_equal_str(reader.message, ACCESS_HELD_BACK_MESSAGE));
+}
+
+static bool on_record(void *context, struct bytes record)
+{
+    struct server *s = context;
+
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    if (s->admin.admin != NULL)
+        admin_take_record(s->admin.admin, record);
+    return s->has_access_lines || !is_access_record(record);
+}
+
+static void on_dropped(void *context, uint64_t count)
+{
+    struct server *s = context;
+
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    if (s->admin.admin != NULL)
+        admin_note_dropped(s->admin.admin, count);
+}
+
+void server_tap_log(struct server *s)
+{
+    s->log_tap = (struct log_drain_tap){.on_record = on_record, .on_dropped = on_dropped, .context = s};
+    log_drain_set_tap(s->log_drain, &s->log_tap);
+}
+
+/** Without an admin API nobody asks: its answer comes too late, and is no fault of the worker. */
+bool server_take_answer(struct server *s, unsigned slot, struct bytes payload)
+{
+    return s->admin.admin == NULL || admin_take_answer(s->admin.admin, slot, payload);
+}
+
+void server_note_worker_died(struct server *s, unsigned slot)
+{
+    if (s->admin.admin != NULL)
+        admin_worker_died(s->admin.admin, slot);
+}
+
+void server_admin_tick(struct server *s)
+{
+    if (s->admin.admin != NULL)
+        admin_tick(s->admin.admin);
+}
+
+/* ---- beginning, reload ---- */
+
 int server_admin_open(struct server *s, struct strbuf *why)
 {
     struct server_admin *a = &s->admin;
-    struct admin_parts parts = {.state = s->state, .supervisor = s->supervisor, .stats = &s->stats};
+    struct admin_parts parts = {.state = s->state,
+                                .supervisor = s->supervisor,
+                                .stats = &s->stats,
+                                .facts = server_metrics_tell,
+                                .on_watching = on_watching,
+                                .context = s};
     int rc;
 
     if ((rc = admin_new(&parts, &a->admin)) != 0 ||

@@ -10,6 +10,7 @@
 #include "check.h"
 #include "fd_store.h"
 #include "inherited_sockets.h"
+#include "log_drain.h"
 #include "notify.h"
 #include "reload_gate.h"
 #include "stats_segment.h"
@@ -19,7 +20,6 @@ struct admin;
 struct config;
 struct grpc_endpoints;
 struct grpc_server;
-struct log_drain;
 struct log_output;
 struct server_metrics;
 struct state;
@@ -84,6 +84,9 @@ struct server {
     struct ev_loop *loop;
     struct log_output *log;
     struct log_drain *log_drain;
+    struct log_drain_tap log_tap;
+    bool
+        has_access_lines; /* the log has a line for each connection; else records of them are only for those who watch */
     struct stats_segment stats;
     bool has_stats;
     struct state *state;
@@ -167,6 +170,19 @@ void server_admin_serve(struct server *s);
 int server_admin_prepare(struct server *s, const struct config *config, struct grpc_endpoints **out,
                          struct strbuf *why) MUST_CHECK;
 void server_admin_switch(struct server *s, struct grpc_endpoints **prepared);
+
+/** Tell the workers what the configuration says; who watches connections counts too. */
+void server_apply_settings(struct server *s, const struct config *config);
+
+/** Let the admin API see the workers' records. */
+void server_tap_log(struct server *s);
+
+/** A worker's answer to a question of the admin API; false: it was not asked that. One that is gone. */
+bool server_take_answer(struct server *s, unsigned slot, struct bytes payload) MUST_CHECK;
+void server_note_worker_died(struct server *s, unsigned slot);
+
+/** Several times a second: what had to wait for slow clients. */
+void server_admin_tick(struct server *s);
 
 /** What the health is: every worker accepts; the end has begun. */
 void server_admin_ready(struct server *s);

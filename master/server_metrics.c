@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "admin.h"
 #include "clock.h"
 #include "config.h"
 #include "err.h"
@@ -36,6 +37,8 @@ struct server_metrics {
     uint64_t reloaded_ms;
     uint64_t reloads[RESULT_COUNT];
     bool is_last_reload_ok;
+    uint64_t last_reload_ms;                              /* UTC, done or refused; 0: none yet */
+    char problem[512];                                    /* why that one was refused */
     struct known_listener known[SHM_LISTENERS_MAX];       /* by id */
     struct metrics_listener listeners[SHM_LISTENERS_MAX]; /* of one scrape, as the next */
     struct metrics_process processes[1 + SHM_WORKERS_MAX];
@@ -234,14 +237,33 @@ void server_metrics_resume(struct server *s)
         server_log_failure("metrics are not served any more; a reload tries again", text);
 }
 
-void server_metrics_note_reload(struct server *s, bool was_put_in_force)
+void server_metrics_note_reload(struct server *s, const char *problem)
 {
     struct server_metrics *m = s->metrics;
+    struct strbuf text = STRBUF_OF(m->problem);
 
-    m->reloads[was_put_in_force ? RESULT_SUCCESS : RESULT_FAILURE]++;
-    m->is_last_reload_ok = was_put_in_force;
-    if (was_put_in_force)
-        m->reloaded_ms = clock_realtime_ms();
+    m->reloads[problem == NULL ? RESULT_SUCCESS : RESULT_FAILURE]++;
+    m->is_last_reload_ok = problem == NULL;
+    m->last_reload_ms = clock_realtime_ms();
+    if (problem == NULL)
+        m->reloaded_ms = m->last_reload_ms;
+    else
+        notify_add_text(&text, problem);
+}
+
+void server_metrics_tell(void *server, struct admin_facts *out)
+{
+    const struct server *s = server;
+
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    out->log_records_dropped = log_drain_dropped(s->log_drain);
+    out->log_lines_dropped = log_output_dropped(s->log);
+    if (s->metrics == NULL)
+        return;
+    out->reloads_succeeded = s->metrics->reloads[RESULT_SUCCESS];
+    out->reloads_failed = s->metrics->reloads[RESULT_FAILURE];
+    out->last_reload_ms = s->metrics->last_reload_ms;
+    out->reload_problem = s->metrics->problem;
 }
 
 int server_metrics_open(struct server *s, struct strbuf *why)

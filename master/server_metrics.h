@@ -35,7 +35,11 @@ void server_metrics_abort(struct metrics_endpoint **prepared);
 void server_metrics_release(struct server *s);
 void server_metrics_resume(struct server *s);
 
-/** Count a reload. */
-void server_metrics_note_reload(struct server *s, bool was_put_in_force);
+/** Count a reload; problem: why it was refused, or NULL. */
+void server_metrics_note_reload(struct server *s, const char *problem);
+
+struct admin_facts;
+/** The same things for GetStatus; an admin_facts_fn, with the server as its context. */
+void server_metrics_tell(void *server, struct admin_facts *out);
 
 #endif

@@ -227,11 +227,10 @@ static void switch_worker_count(struct reload *r)
 static void switch_over(struct reload *r)
 {
     struct server *s = r->server;
-    struct ctl_settings settings = ctl_settings_of(r->config);
 
     state_set_rate(s->state, r->config->rate_limit, r->config->rate_window_ms);
     state_set_geoip_available(s->state, r->config->geoip_db != NULL);
-    supervisor_set_settings(s->supervisor, &settings);
+    server_apply_settings(s, r->config);
     supervisor_set_geoip(s->supervisor, r->geoip_fd);
     r->geoip_fd = -1;
     switch_listeners(r);
@@ -303,11 +302,11 @@ static bool reload_once(struct server *s)
     } else if (rc == 0 && make_ready(r) == 0) {
         switch_over(r);
         log_text(LOG_INFO, "configuration reloaded");
-        server_metrics_note_reload(s, true);
+        server_metrics_note_reload(s, NULL);
         server_notify_reloaded(s, NULL);
     } else {
         server_log_failure("not reloaded: the old configuration stays in force", r->text);
-        server_metrics_note_reload(s, false);
+        server_metrics_note_reload(s, r->text);
         server_notify_reloaded(s, r->text);
     }
     reload_fini(r);

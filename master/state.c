@@ -216,6 +216,12 @@ int state_rate_fd(const struct state *state)
     return state->rate_fd;
 }
 
+const struct rate_table *state_rates(const struct state *state)
+{
+    CHECK_MAGIC(state, STATE_MAGIC);
+    return state->rates;
+}
+
 struct tables *state_tables(struct state *state)
 {
     CHECK_MAGIC(state, STATE_MAGIC);

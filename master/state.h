@@ -16,6 +16,7 @@ struct state;
 struct config;
 struct config_listener;
 struct ev_loop;
+struct rate_table;
 struct shm_stats;
 struct tables;
 
@@ -115,6 +116,9 @@ void state_housekeeping(struct state *state, uint64_t now_ms);
 
 /** The memory of the rate limiter (struct rate_table), for handing it to workers; the descriptor stays ours. */
 int state_rate_fd(const struct state *state);
+
+/** The rate limiter's table, to look at. Borrowed. */
+const struct rate_table *state_rates(const struct state *state);
 
 /** The tables, for handing them to workers. */
 struct tables *state_tables(struct state *state);

@@ -16,6 +16,7 @@
 #include "bytes.h"
 #include "clock.h"
 #include "err.h"
+#include "read_at.h"
 #include "store_internal.h"
 
 #define HEADER_BYTES          100 /* sqlite.org/fileformat.html 1.3, as the offsets below */
@@ -246,7 +247,7 @@ static bool is_stillborn(const struct store_file *file)
     snprintf(name, sizeof name, "%s-journal", file->path);
     int fd = file->has_journal ? open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
     if (fd >= 0) {
-        n = pread(fd, header, sizeof header, 0);
+        n = read_at(fd, header, sizeof header, 0);
         close(fd);
     }
     return n == (ssize_t)sizeof header && memcmp(header, journal_magic, sizeof journal_magic) == 0 &&
@@ -256,7 +257,7 @@ static bool is_stillborn(const struct store_file *file)
 static int check_header(struct store_file *file, struct strbuf *why)
 {
     uint8_t header[HEADER_BYTES];
-    ssize_t n = pread(file->fd, header, sizeof header, 0);
+    ssize_t n = read_at(file->fd, header, sizeof header, 0);
 
     if (n < 0)
         return system_error(file->path, "cannot be read", why);

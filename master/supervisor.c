@@ -117,6 +117,24 @@ void supervisor_set_geoip(struct supervisor *sup, int fd)
     send_to_all(sup, CTL_GEOIP, bytes_of(NULL, 0), fd);
 }
 
+int supervisor_geoip(const struct supervisor *sup)
+{
+    CHECK_MAGIC(sup, SUPERVISOR_MAGIC);
+    return sup->geoip_fd;
+}
+
+bool supervisor_ask(struct supervisor *sup, unsigned slot, const struct ctl_query *query)
+{
+    struct worker_slot *s = &supervisor_check(sup)->slots[slot];
+
+    CHECK(slot < SHM_WORKERS_MAX);
+    if (!worker_slot_is_reachable(s) || s->state == SLOT_STARTING)
+        return false;
+    s->asked_count++;
+    worker_slot_send(s, CTL_QUERY, bytes_of(query, sizeof *query), -1);
+    return true;
+}
+
 /* ---- the end ---- */
 
 /* Slots without process have nobody to serve their queue any more. */

@@ -51,6 +51,8 @@ struct supervisor_callbacks {
     void (*on_log_ring)(void *context, unsigned slot, void *mapping, uint64_t bytes);
     /** A worker is gone: read what is left in its ring before its successor writes to it. */
     void (*on_log_drain)(void *context, unsigned slot);
+    /** A worker answers a query: a valid CTL_QUERY_ANSWER, borrowed. False: it was not asked that, and must go. */
+    bool (*on_query_answer)(void *context, unsigned slot, struct bytes payload);
     /** All workers gave up a removed listener; its id and address are free again. */
     void (*on_listener_removed)(void *context, unsigned id);
     void *context;
@@ -143,6 +145,9 @@ void supervisor_set_settings(struct supervisor *sup, const struct ctl_settings *
 /** A sealed memfd with the GeoIP database; takes ownership. -1: none any more. */
 void supervisor_set_geoip(struct supervisor *sup, int fd);
 
+/** The one that workers look up in, borrowed; -1: none. */
+int supervisor_geoip(const struct supervisor *sup);
+
 /**
  * Make the sockets that more workers need, all or nothing, before listeners are prepared for them; no connection reaches them yet.
  * supervisor_set_worker_count() with the same number then cannot fail, until supervisor_abort_worker_count(). Nothing to do for fewer
@@ -189,6 +194,14 @@ bool supervisor_is_settled(const struct supervisor *sup);
 
 /** Stop at once: whatever is still there after a second is killed. Also after the two above. */
 void supervisor_stop_now(struct supervisor *sup);
+
+/**
+ * Ask the worker of a slot about its connections; on_query_answer brings the answer, on_worker_died tells that none will come. Whoever
+ * does not answer at all is found by its heartbeat.
+ *
+ * @return false: there is nobody to ask
+ */
+bool supervisor_ask(struct supervisor *sup, unsigned slot, const struct ctl_query *query) MUST_CHECK;
 
 /** Workers wanted; slots at and behind this number may still relay old connections. */
 unsigned supervisor_worker_count(const struct supervisor *sup);

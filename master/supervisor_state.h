@@ -60,6 +60,7 @@ struct supervisor {
     bool is_ready_awaited; /* on_all_ready is still to be called */
     int geoip_fd;          /* -1: none */
     struct respawn respawn;
+    uint64_t birth_count;    /* workers started so far */
     uint64_t restart_count;  /* workers that died and are to be replaced */
     unsigned respawn_cursor; /* the slot to look at first: no slot that dies at every start may keep others waiting */
     struct ev_signal child_watch;

@@ -52,6 +52,18 @@ static void slot_on_ready(struct worker_slot *slot)
     supervisor_note_ready(slot->supervisor);
 }
 
+/* Its grammar was checked by the channel; whether somebody has asked for it only the server knows. */
+static void slot_on_answer(struct worker_slot *slot, struct bytes payload)
+{
+    const struct supervisor_callbacks *callbacks = &slot->supervisor->callbacks;
+
+    if (slot->asked_count == 0 || callbacks->on_query_answer == NULL ||
+        !callbacks->on_query_answer(callbacks->context, slot->index, payload))
+        worker_slot_kill(slot, "it answered what it was not asked");
+    else
+        slot->asked_count--;
+}
+
 /* Lengths and ids were checked by the channel. */
 static void on_message(void *context, uint16_t type, struct bytes payload)
 {
@@ -63,6 +75,8 @@ static void on_message(void *context, uint16_t type, struct bytes payload)
         slot_on_ready(slot);
     else if (type == CTL_LISTENER_REMOVED)
         supervisor_on_listener_removed(slot->supervisor, slot, listener->id);
+    else if (type == CTL_QUERY_ANSWER)
+        slot_on_answer(slot, payload);
 }
 
 static void on_down(void *context, int rc)
@@ -84,6 +98,7 @@ static void slot_send_handover(struct supervisor *sup, struct worker_slot *slot)
         .magic = HANDOVER_MAGIC,
         .layout_version = SHM_LAYOUT_VERSION,
         .slot = slot->index,
+        .birth = ++sup->birth_count,
         .tables_bytes = o->tables_bytes,
         .stats_bytes = o->stats->bytes,
         .log_bytes = slot->log_bytes,

@@ -54,6 +54,15 @@ void text_table_add_number(struct text_table *table, uint64_t number)
     text_table_add(table, data);
 }
 
+void text_table_add_amount(struct text_table *table, uint64_t amount)
+{
+    char data[16];
+    struct strbuf text = STRBUF_OF(data);
+
+    client_text_add_amount(amount, &text);
+    text_table_add(table, data);
+}
+
 static void print_cell(const struct text_table *table, unsigned column, const char *text, FILE *to)
 {
     bool is_last = column + 1 == table->column_count;

@@ -33,6 +33,7 @@ struct text_table text_table_of(const struct text_column *columns, unsigned colu
 /* The next cell of the current row; after the last one a new row begins. */
 void text_table_add(struct text_table *table, const char *text);
 void text_table_add_number(struct text_table *table, uint64_t number);
+void text_table_add_amount(struct text_table *table, uint64_t amount); /* client_text_add_amount() */
 
 /** Print header and rows. The last row must be complete. @return 0 or ERR_NO_MEMORY (then nothing is printed) */
 int text_table_print(const struct text_table *table, FILE *to);

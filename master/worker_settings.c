@@ -17,7 +17,8 @@ struct ctl_settings ctl_settings_of(const struct config *config)
         .shutdown_timeout_ms = config->shutdown_timeout_ms,
         .max_pending_hellos = config->max_pending_hellos,
         .log_level = (uint8_t)config->log_level,
-        .log_access = config->log_access,
+        .log_access = config->log_access && config->log_level <= LOG_INFO,
+        .rejected_per_second = config->log_rejected_per_second,
     };
 }
 

@@ -58,6 +58,7 @@ void worker_slot_begin(struct worker_slot *slot, pid_t pid, struct ctl_channel *
     slot->heartbeat = heartbeat;
     slot->is_down = false;
     slot->is_killed = false;
+    slot->asked_count = 0;
     slot->down_looks = 0;
     worker_slot_set_state(slot, SLOT_STARTING);
 }

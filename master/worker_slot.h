@@ -46,6 +46,7 @@ struct worker_slot {
     struct ctl_channel *channel;
     bool is_down;           /* the worker closed its control socket: it must exit soon */
     bool is_killed;         /* was sent SIGKILL */
+    unsigned asked_count;   /* queries that it has not answered */
     uint64_t heartbeat;     /* as last seen */
     unsigned silent_looks;  /* since it last moved */
     unsigned state_looks;   /* since the state began */

@@ -9,9 +9,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "backlog.h"
 #include "clock.h"
 #include "conn_io.h"
 #include "listener.h"
+#include "proxy_duty.h"
 #include "stats.h"
 #include "strbuf.h"
 #include "worker.h"
@@ -57,6 +59,7 @@ static void close_proxy_late(struct conn *c)
 
 static void close_hello_late(struct conn *c)
 {
+    conn_hello_count_unread(c);
     conn_close(c, CLOSE_HELLO_TIMEOUT);
 }
 
@@ -227,15 +230,6 @@ static struct conn *conn_new(struct listener *l, int fd, const struct sockaddr_s
     return c;
 }
 
-static bool is_trusted(const struct listener *l, const struct ip_addr *addr)
-{
-    for (unsigned i = 0; i < l->trusted_count; i++) {
-        if (ip_cidr_covers(&l->trusted[i], addr))
-            return true;
-    }
-    return false;
-}
-
 enum conn_next conn_enter_hello(struct conn *c)
 {
     enum close_reason reason;
@@ -248,16 +242,12 @@ static enum conn_next choose_first_step(struct conn *c)
 {
     const struct listener *l = c->listener;
 
-    switch ((enum proxy_mode)l->proxy_mode) {
-    case PROXY_MODE_OFF: return conn_enter_hello(c);
-    case PROXY_MODE_REQUIRED:
-        if (l->trusted_count > 0 && !is_trusted(l, &c->client.addr))
-            return conn_end(c, CLOSE_PROXY_UNTRUSTED);
-        return conn_enter(c, CONN_STEP_PROXY);
-    case PROXY_MODE_MIXED: return is_trusted(l, &c->client.addr) ? conn_enter(c, CONN_STEP_PROXY) : conn_enter_hello(c);
+    switch (proxy_duty(l->proxy_mode, l->trusted, l->trusted_count, &c->client.addr)) {
+    case PROXY_DUTY_NONE: return conn_enter_hello(c);
+    case PROXY_DUTY_HEADER: return conn_enter(c, CONN_STEP_PROXY);
+    case PROXY_DUTY_REFUSED: break;
     }
-    CHECK(false); /* a proxy_mode that is none */
-    return CONN_DONE;
+    return conn_end(c, CLOSE_PROXY_UNTRUSTED);
 }
 
 void conn_accept(struct listener *listener, int fd, const struct sockaddr_storage *peer, bool try_read_now)
@@ -284,8 +274,7 @@ void conn_side_close(struct conn_side *side)
     static const struct linger reset = {.l_onoff = 1, .l_linger = 0};
     bool is_cut = side->backlog != NULL;
 
-    free(side->backlog);
-    side->backlog = NULL;
+    backlog_free(&side->backlog);
     if (side->fd < 0)
         return;
     if (side->is_reset_on_close || is_cut)
@@ -330,13 +319,15 @@ void conn_close(struct conn *c, enum close_reason reason)
     conn_side_close(&c->back);
     atomic_fetch_sub_explicit(l->active, 1, memory_order_release);
     stat_add(&l->stats->closed[reason], 1);
-    if (c->step == CONN_STEP_RELAY || c->step == CONN_STEP_FLUSH)
+    if (c->step == CONN_STEP_RELAY || c->step == CONN_STEP_FLUSH) {
         histogram_observe(&l->stats->duration, &histogram_duration, age_us);
+        conn_end_answer(c);
+    }
     if (c->series != 0)
         conn_count_route_end(c, reason);
     conn_log(c, reason, age_us);
     conn_setup_free(c);
-    free(c->labels);
+    free(c->facts);
     current = NULL;
     w->conn_count--;
     conn_io_bury(w, c);
@@ -388,11 +379,6 @@ uint64_t conn_age_us(const struct conn *c)
     return clock_monotonic_us() - c->started_us;
 }
 
-uint32_t conn_mark_of(uint64_t age_us)
-{
-    return age_us < UINT32_MAX ? (uint32_t)age_us : UINT32_MAX;
-}
-
 void conn_count_in(struct conn *c, size_t n)
 {
     c->bytes_in += n;
@@ -403,14 +389,4 @@ void conn_count_out(struct conn *c, size_t n)
 {
     c->bytes_out += n;
     stat_add(&c->listener->stats->bytes_out, n);
-}
-
-const char *conn_sni(const struct conn *c)
-{
-    return c->labels != NULL ? c->labels : "";
-}
-
-const char *conn_backend(const struct conn *c)
-{
-    return c->labels != NULL ? c->labels + strlen(c->labels) + 1 : "";
 }

@@ -14,6 +14,9 @@
 #include "shm_layout.h"
 #include "wheel.h"
 
+struct backlog;
+struct conn_facts;
+struct log_event;
 struct worker;
 
 /*
@@ -36,19 +39,11 @@ enum conn_step {
 
 enum conn_next { CONN_NEXT, CONN_WAIT, CONN_DONE };
 
-/** Bytes that a side has not taken yet. Exists only while that side is slow. */
-struct backlog {
-    uint32_t start; /* first unsent byte */
-    uint32_t end;
-    uint8_t data[];
-};
-
 /** One of the two sockets of a connection. */
 struct conn_side {
-    struct backlog *backlog; /* what waits to be sent to this side; NULL: nothing */
-    int fd;                  /* -1 when there is no socket (yet, or any more) */
-    uint8_t
-        read_shift; /* reads from this side take up to 1 << read_shift bytes: grows with bulk, falls with a slow receiver */
+    struct backlog *backlog;   /* what waits to be sent to this side; NULL: nothing */
+    int fd;                    /* -1 when there is no socket (yet, or any more) */
+    uint8_t read_shift;        /* how much is read from this side at once, see conn_relay.c */
     bool is_watched;           /* in the epoll set */
     bool is_watched_for_write; /* for writability too: only of a side that once did not take everything */
     bool is_readable;          /* there may be something to read; stays until a read finds nothing */
@@ -73,6 +68,13 @@ struct conn_setup {
         *own_bytes; /* NULL until a hello comes in pieces or a connect has to wait; CONN_HEADROOM bytes lie before it */
     uint32_t accept_tick;
     struct hello_progress progress;
+    uint32_t low_water; /* bytes besides the first that must have come before the client's socket reports them */
+    uint8_t pieces;     /* reads that did not complete the hello; counted up to HELLO_PIECES_FEW */
+
+    const char *detail;      /* static words for the log line: why something was refused or a connect failed; or NULL */
+    struct ip_endpoint peer; /* its address, where a PROXY header has replaced it; family 0: none has */
+    char country[2];         /* of the client, once it was asked for; country[0] is '\0': not known */
+    bool is_country_asked;
 
     struct hello_wait wait; /* while it waits for its PROXY header or hello */
     struct conn *owner;     /* of this, while it waits */
@@ -97,17 +99,16 @@ struct conn {
     bool is_hurried;       /* RELAY: one side is gone, the other gets what is left of it as long as it takes some */
     uint32_t active_tick;  /* when a byte last moved, when the step began, or when it last tried */
     union {
-        /* Until FLUSH. Microseconds after started_us, UINT32_MAX if more: when the hello was complete; from RELAY on when the backend
-         * had it, and 0 once the backend's first byte has come. */
-        uint32_t mark_us;
-        uint32_t limit_tick; /* FLUSH: when to give up */
+        uint32_t awaits_answer; /* RELAY: whether what comes from the backend is still to be read along */
+        uint32_t limit_tick;    /* FLUSH: when to give up */
     };
     struct listener *listener;
     struct wheel_node timeout;
-    struct conn *next_dead;   /* see conn_io_bury() */
-    struct conn_setup *setup; /* NULL from RELAY on */
-    char *labels;             /* "sni\0backend\0", own; NULL until the hello is complete */
-    const char *detail;       /* static words for the log line: why a hello or header was refused; or NULL */
+    union {
+        struct conn_setup *setup; /* NULL from RELAY on */
+        struct conn *next_dead;   /* see conn_io_bury() */
+    };
+    struct conn_facts *facts; /* own; NULL until the hello is complete */
     uint64_t id;
     uint64_t started_us; /* monotonic */
     uint64_t bytes_in;   /* from the client */
@@ -117,7 +118,7 @@ struct conn {
     struct conn_side front; /* the client's socket */
     struct conn_side back;  /* the backend's socket */
 };
-_Static_assert(sizeof(struct conn) == 176, "an idle connection is small");
+_Static_assert(sizeof(struct conn) == 160, "an idle connection is small");
 #define CONN_MAGIC      0x434f4e31u
 #define CONN_MAGIC_DEAD 0x44454144u /* closed, but an event may still point at it */
 
@@ -168,6 +169,9 @@ enum conn_next conn_step_relay(struct conn *c);
 enum conn_next conn_step_flush(struct conn *c);
 enum conn_next conn_step_linger(struct conn *c);
 
+/** Count what an incomplete hello has sent and nobody will read. */
+void conn_hello_count_unread(struct conn *c);
+
 /** Inline, as it is asked for some thirty times in the life of a connection. */
 static inline struct worker *conn_worker(const struct conn *c)
 {
@@ -175,7 +179,7 @@ static inline struct worker *conn_worker(const struct conn *c)
 }
 
 /** Is the client let in by firewall and rate limit? If not, why (and nothing was counted). */
-bool conn_may_enter(const struct conn *c, enum close_reason *reason_out);
+bool conn_may_enter(struct conn *c, enum close_reason *reason_out);
 
 /** The client's address is known: ask the firewall and go on to the hello, or close. Returns CONN_NEXT or CONN_DONE. */
 enum conn_next conn_enter_hello(struct conn *c);
@@ -233,14 +237,8 @@ void conn_setup_consume(struct conn_setup *s, uint32_t n);
  */
 uint32_t conn_connect_deadline(const struct conn *c);
 
-/** A backlog with a copy of bytes that were not sent; NULL: no memory. free() it. */
-struct backlog *conn_backlog_new(struct bytes unsent);
-
 /** Microseconds since it was accepted. */
 uint64_t conn_age_us(const struct conn *c);
-
-/** That age, to be kept in mark_us. */
-uint32_t conn_mark_of(uint64_t age_us);
 
 /** Count bytes that came from or went to the client, here and in the listener's statistics. */
 void conn_count_in(struct conn *c, size_t n);
@@ -250,10 +248,33 @@ void conn_count_out(struct conn *c, size_t n);
 void conn_count_routed(const struct conn *c);
 void conn_count_route_end(const struct conn *c, enum close_reason reason);
 
-const char *conn_sni(const struct conn *c);     /* "" when there is none (yet) */
-const char *conn_backend(const struct conn *c); /* canonical text of the backend; "" when there is none (yet) */
+/** Its backend's outcome is known: the same for its route. */
+void conn_count_route_answer(const struct conn *c);
 
-/** Write the access line. */
+/** Bytes of the backend pass by, while awaits_answer: note when the first came, and what they say of the handshake. */
+void conn_take_answer(struct conn *c, struct bytes in);
+
+/** The end of a connection that had reached its backend: what did not come until now does not come. */
+void conn_end_answer(struct conn *c);
+
+/** Nothing more comes from a side: who finished first ended the connection. */
+void conn_note_end(const struct conn *c, const struct conn_side *side);
+
+/** Ask for the client's country, if there is a database and nobody has asked yet. Not from RELAY on. */
+void conn_find_country(const struct conn *c);
+
+/**
+ * All that is known of a connection, as fields of a log record. Those without a value are left out, but for listener, client, sni,
+ * backend, bytes_in, bytes_out, duration_ms and worker.
+ *
+ * @param age_us  conn_age_us()
+ */
+void conn_describe(struct log_event *e, const struct conn *c, uint64_t age_us);
+
+/** Write the access line, which is that and why it ended. */
 void conn_log(const struct conn *c, enum close_reason reason, uint64_t age_us);
+
+/** A line for each reason of which rejected connections had none; once a second, and at the end. */
+void conn_log_held_back(struct worker *w);
 
 #endif

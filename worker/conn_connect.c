@@ -8,7 +8,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "backlog.h"
 #include "conn.h"
+#include "conn_facts.h"
 #include "listener.h"
 #include "proxy_protocol.h"
 #include "stats.h"
@@ -33,12 +35,12 @@ static void fill_unix_target(struct target *target, const char *backend_text)
     target->is_near = true;
 }
 
-static void fill_ip_target(struct target *target, const struct shm_backend_addr *addr)
+static void fill_ip_target(struct target *target, const struct shm_backend_addr *addr, struct ip_endpoint *end_out)
 {
     static const struct ip_addr loopback6 = {.family = 6, .bytes = {[15] = 1}};
-    struct ip_endpoint end = {.addr = addr->addr, .port = addr->port};
 
-    target->len = ip_endpoint_to_sockaddr(&end, &target->addr);
+    *end_out = (struct ip_endpoint){.addr = addr->addr, .port = addr->port};
+    target->len = ip_endpoint_to_sockaddr(end_out, &target->addr);
     target->is_near = addr->addr.family == 4 ? addr->addr.bytes[0] == 127 : ip_addr_equal(&addr->addr, &loopback6);
 }
 
@@ -124,9 +126,9 @@ static int open_next(struct conn *c)
     struct target target = {.len = 0};
 
     if (s->is_unix)
-        fill_unix_target(&target, conn_backend(c));
+        fill_unix_target(&target, (const char *)conn_facts_backend(c->facts).ptr);
     else
-        fill_ip_target(&target, &s->addrs[s->next_addr]);
+        fill_ip_target(&target, &s->addrs[s->next_addr], &c->facts->backend_addr);
     int fd = socket(target.addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return errno;
@@ -147,7 +149,7 @@ static bool keep_rest(struct conn *c, size_t sent)
 
     if (sent == s->len)
         return true;
-    c->back.backlog = conn_backlog_new(bytes_of(s->bytes + sent, s->len - sent));
+    c->back.backlog = backlog_new(bytes_of(s->bytes + sent, s->len - sent));
     return c->back.backlog != NULL;
 }
 
@@ -190,7 +192,7 @@ static enum conn_next try_next_or_end(struct conn *c, enum close_reason failure,
 {
     struct conn_setup *s = c->setup;
 
-    c->detail = strerrorname_np(error);
+    s->detail = strerrorname_np(error);
     conn_side_close(&c->back);
     if (!s->is_unix)
         s->next_addr++;
@@ -214,6 +216,7 @@ static enum conn_next read_ahead(struct conn *c)
         s->len += (uint32_t)n;
     } else if (n == 0) {
         c->front.is_read_done = true; /* passed on once the backend is there */
+        conn_note_end(c, &c->front);
     } else if (errno != EAGAIN) {
         return conn_end(c, CLOSE_CLIENT_RESET);
     }
@@ -265,10 +268,11 @@ static enum conn_next begin_attempt(struct conn *c)
 
 static enum conn_next start_relay(struct conn *c)
 {
-    uint64_t age_us = conn_age_us(c);
+    uint64_t took_us = conn_age_us(c) - c->facts->hello_us;
 
-    histogram_observe(&c->listener->stats->connect, &histogram_latency, age_us - c->mark_us);
-    c->mark_us = conn_mark_of(age_us > 0 ? age_us : 1);
+    histogram_observe(&c->listener->stats->connect, &histogram_latency, took_us);
+    c->facts->connect_us = conn_span_us(took_us);
+    c->awaits_answer = 1;
     conn_setup_free(c);
     return conn_enter(c, CONN_STEP_RELAY);
 }

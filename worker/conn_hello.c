@@ -1,11 +1,11 @@
 /* The first bytes of a connection: the PROXY header if one is due, the ClientHello, and the route that its name has. */
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "conn.h"
+#include "conn_facts.h"
 #include "listener.h"
 #include "proxy_protocol.h"
 #include "route_table.h"
@@ -13,6 +13,7 @@
 #include "worker.h"
 
 #define FIRST_READ_BYTES 16384  /* a hello and what a client sends right behind it */
+#define HELLO_PIECES_FEW 3      /* post-quantum hellos come in two: nothing is done about so many */
 #define LINGER_BYTES_MAX 131072 /* what a client may still send after its alert */
 
 /* unrecognized_name, fatal (RFC 8446 6.2, RFC 6066 3), in a record of TLS 1.2 form */
@@ -64,6 +65,7 @@ static enum conn_next take_proxy_header(struct conn *c, const struct proxy_heade
     struct conn_setup *s = c->setup;
 
     if (header->has_addresses) {
+        s->peer = c->client;
         c->client = header->source;
         s->destination = header->destination;
     }
@@ -93,24 +95,22 @@ enum conn_next conn_step_proxy(struct conn *c)
     case PROXY_OK: return take_proxy_header(c, &header);
     case PROXY_BAD: break;
     }
-    c->detail = header.reason;
+    c->setup->detail = header.reason;
     return conn_end(c, CLOSE_PROXY_MALFORMED);
 }
 
-/** "sni\0backend\0" in one allocation, for the log line. */
-static char *make_labels(struct bytes sni, struct bytes backend)
+/** The hello is complete: from now on there is something to tell. False: no memory. */
+static bool begin_facts(struct conn *c, const struct client_hello *hello, const struct route_match *match)
 {
-    char *labels = malloc(sni.len + backend.len + 2);
+    const struct conn_setup *s = c->setup;
 
-    if (labels != NULL) {
-        if (sni.len > 0)
-            memcpy(labels, sni.ptr, sni.len);
-        labels[sni.len] = '\0';
-        if (backend.len > 0)
-            memcpy(labels + sni.len + 1, backend.ptr, backend.len);
-        labels[sni.len + 1 + backend.len] = '\0';
-    }
-    return labels;
+    c->facts = conn_facts_new(hello, match, s->peer.addr.family != 0 ? &s->peer : NULL);
+    if (c->facts == NULL)
+        return false;
+    c->facts->hello_us = conn_span_us(conn_age_us(c));
+    conn_find_country(c);
+    memcpy(c->facts->country, s->country, sizeof s->country);
+    return true;
 }
 
 /** Copy what connecting needs out of the pinned tables. */
@@ -141,27 +141,60 @@ static enum conn_next find_route(struct conn *c, const struct client_hello *hell
     const struct table_view *view = &conn_worker(c)->view;
     struct bytes name = bytes_of(hello->name, hello->name_len);
     struct route_match match;
-    struct bytes backend_text = {0};
 
     hello_budget_remove(&conn_worker(c)->hellos, &c->setup->wait);
     stat_add(&conn_worker(c)->mine->hellos[name.len > 0 ? SHM_HELLO_NAME : SHM_HELLO_NO_NAME], 1);
     const struct shm_root *root = table_pin(view);
     bool found = route_match_name(view->tables, root, c->listener->id, name, &match);
     if (found) {
-        backend_text = shm_backend_text(match.backend);
         c->series = match.route->series;
         plan_connect(c, &match);
     }
-    c->labels = make_labels(name, backend_text);
+    bool has_facts = begin_facts(c, hello, found ? &match : NULL);
     table_release(view);
-    if (c->labels == NULL)
+    if (!has_facts)
         return conn_end(c, CLOSE_NO_MEMORY);
     if (found) {
-        c->mark_us = conn_mark_of(conn_age_us(c));
         conn_count_routed(c);
         return conn_enter(c, CONN_STEP_CONNECT);
     }
     return c->listener->no_route_mode == NO_ROUTE_ALERT ? send_alert(c) : conn_end(c, CLOSE_NO_ROUTE);
+}
+
+/** Have the client's socket report bytes (SO_RCVLOWAT) only when there are `low_water` and one more of them; ends and errors always. */
+static void set_low_water(struct conn *c, uint32_t low_water)
+{
+    int bytes = (int)low_water + 1;
+
+    if (c->setup->low_water == low_water)
+        return;
+    c->setup->low_water = low_water;
+    (void)setsockopt(c->front.fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes); /* fails: woken more often */
+}
+
+/**
+ * Wait for more of a hello. One that comes in many pieces wakes us once for a record instead of once for a piece. Less is not waited for
+ * than what the record lacks, and nothing that comes before that could change the verdict; the timeout runs on. When the receive buffer is
+ * full, the kernel reports what is there.
+ */
+static enum conn_next wait_for_hello(struct conn *c)
+{
+    struct conn_setup *s = c->setup;
+
+    if (s->pieces == HELLO_PIECES_FEW)
+        set_low_water(c, (uint32_t)client_hello_missing(&s->progress, bytes_of(s->bytes, s->len)) - 1);
+    else
+        s->pieces++;
+    return wait_for_more(c);
+}
+
+void conn_hello_count_unread(struct conn *c)
+{
+    if (c->setup->low_water == 0)
+        return;
+    ssize_t n = conn_recv(&c->front, worker_io(conn_worker(c)), WORKER_IO_BYTES);
+    if (n > 0)
+        conn_count_in(c, (size_t)n);
 }
 
 enum conn_next conn_step_hello(struct conn *c)
@@ -180,11 +213,11 @@ enum conn_next conn_step_hello(struct conn *c)
             return next;
     }
     switch (client_hello_parse(&s->progress, bytes_of(s->bytes, s->len), &conn_worker(c)->scratch, &hello)) {
-    case HELLO_MORE: return wait_for_more(c);
-    case HELLO_OK: return find_route(c, &hello);
+    case HELLO_MORE: return wait_for_hello(c);
+    case HELLO_OK: set_low_water(c, 0); return find_route(c, &hello);
     case HELLO_BAD: break;
     }
-    c->detail = hello.reason;
+    s->detail = hello.reason;
     return conn_end(c, hello.is_too_large ? CLOSE_HELLO_TOO_LARGE : CLOSE_HELLO_MALFORMED);
 }
 

@@ -77,8 +77,11 @@ static void on_conn_events(EV_P_ ev_io *io, int revents)
     struct epoll_event events[EVENTS_PER_TURN];
 
     (void)loop;
-    (void)revents;
     CHECK_MAGIC(w, WORKER_MAGIC);
+    if (revents & EV_ERROR) {
+        worker_give_up(w, "the connections cannot be watched; the worker ends");
+        return;
+    }
     int n = epoll_wait(w->conn_epoll_fd, events, EVENTS_PER_TURN, 0);
     for (int i = 0; i < n; i++)
         take_event(&events[i]);

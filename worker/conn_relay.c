@@ -11,33 +11,29 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "backlog.h"
 #include "conn.h"
 #include "conn_io.h"
 #include "listener.h"
 #include "stats.h"
 #include "worker.h"
 
-#define READ_SHIFT_MIN 12
-#define READ_SHIFT_MAX 18 /* WORKER_IO_BYTES */
-#define READS_PER_TURN 4  /* one busy connection does not starve the others */
-_Static_assert(WORKER_IO_BYTES == 1 << READ_SHIFT_MAX, "the largest read fits the buffer");
-
-struct backlog *conn_backlog_new(struct bytes unsent)
-{
-    struct backlog *b = malloc(sizeof *b + unsent.len);
-
-    if (b != NULL) {
-        b->start = 0;
-        b->end = (uint32_t)unsent.len;
-        memcpy(b->data, unsent.ptr, unsent.len);
-    }
-    return b;
-}
+/*
+ * How much is read at once: 1 << read_shift bytes, doubled while reads are filled and the sink takes everything, halved when it does not.
+ * Full reads of the largest shift are counted on, in read_shift too. A source that has done so many, none with a rest, may fill the whole
+ * buffer: its peers are woken a quarter as often, and bulk costs a third less CPU time. A receiver that never reads does not get so far,
+ * as sockets hold less. The rest of such a read is the connection's own memory, so nobody reads that much while slow receivers have a lot.
+ */
+#define READ_SHIFT_MIN  12
+#define READ_SHIFT_MAX  18
+#define READ_SHIFT_BULK (READ_SHIFT_MAX + 16) /* 4 MiB in full reads */
+#define BULK_HELD_MAX   (16u << 20)           /* bytes of backlogs */
+#define READS_PER_TURN  4                     /* one busy connection does not starve the others: */
+#define BYTES_PER_TURN  (2u << 20)
+_Static_assert(WORKER_IO_BYTES >= 1 << READ_SHIFT_MAX, "the largest read fits the buffer");
 
 static bool is_to_client(const struct conn *c, const struct conn_side *sink)
 {
@@ -76,8 +72,7 @@ static void mark_broken(struct conn_side *side)
     side->is_broken = true;
     side->is_write_done = true;
     side->is_readable = !side->is_read_done;
-    free(side->backlog);
-    side->backlog = NULL;
+    backlog_free(&side->backlog);
 }
 
 /** Try to get rid of a backlog. */
@@ -91,10 +86,22 @@ static void flush_backlog(struct conn *c, struct conn_side *sink)
         return;
     }
     b->start += (uint32_t)n;
-    if (b->start == b->end) {
-        free(b);
-        sink->backlog = NULL;
-    }
+    if (b->start == b->end)
+        backlog_free(&sink->backlog);
+}
+
+/** Without what was counted beyond the largest. */
+static unsigned shift_of(const struct conn_side *source)
+{
+    return source->read_shift < READ_SHIFT_MAX ? source->read_shift : READ_SHIFT_MAX;
+}
+
+/** How much may be read from this side now. */
+static size_t read_limit(const struct conn_side *source)
+{
+    if (source->read_shift == READ_SHIFT_BULK && backlog_held() < BULK_HELD_MAX)
+        return WORKER_IO_BYTES;
+    return (size_t)1 << shift_of(source);
 }
 
 /** Pass on what was just read. False if reading should stop for now (or there was no memory: *failed_out). */
@@ -108,14 +115,15 @@ static bool deliver(struct conn *c, struct conn_side *source, struct conn_side *
         return false;
     }
     if ((size_t)n == len) {
-        if (len == (size_t)1 << source->read_shift && source->read_shift < READ_SHIFT_MAX)
+        if (source->read_shift < READ_SHIFT_BULK && len >> shift_of(source) != 0)
             source->read_shift++;
         return true;
     }
     /* A slow receiver: keep the rest, and read less at a time, so that less needs keeping. */
+    source->read_shift = (uint8_t)shift_of(source);
     if (source->read_shift > READ_SHIFT_MIN)
         source->read_shift--;
-    sink->backlog = conn_backlog_new(bytes_of(bytes + n, len - (size_t)n));
+    sink->backlog = backlog_new(bytes_of(bytes + n, len - (size_t)n));
     *failed_out = sink->backlog == NULL;
     return false;
 }
@@ -124,38 +132,33 @@ static bool deliver(struct conn *c, struct conn_side *source, struct conn_side *
 static void note_end(struct conn *c, struct conn_side *source, bool is_reset)
 {
     source->is_read_done = true;
+    conn_note_end(c, source);
     source->is_readable = false;
     source->is_broken |= is_reset;
     wheel_remove(&c->timeout); /* half_close_timeout holds from now on */
-}
-
-/** The backend has begun to answer. */
-static void note_first_byte(struct conn *c)
-{
-    histogram_observe(&c->listener->stats->first_byte, &histogram_latency, conn_age_us(c) - c->mark_us);
-    c->mark_us = 0;
 }
 
 /** Read from source and write to sink as far as both go, within the bounds of one turn. False: no memory. */
 static bool pump(struct conn *c, struct conn_side *source, struct conn_side *sink)
 {
     uint8_t *buffer = worker_io(conn_worker(c));
+    size_t moved = 0;
     bool failed = false;
 
-    for (int i = 0; i < READS_PER_TURN && source->is_readable; i++) {
-        size_t limit = (size_t)1 << source->read_shift;
-        ssize_t n = conn_recv(source, buffer, limit);
+    for (int i = 0; i < READS_PER_TURN && moved < BYTES_PER_TURN && source->is_readable; i++) {
+        ssize_t n = conn_recv(source, buffer, read_limit(source));
         if (n < 0 && errno == EAGAIN)
             return true;
         if (n <= 0) {
             note_end(c, source, n < 0);
             return true;
         }
+        moved += (size_t)n;
         conn_touch(c);
         if (!is_to_client(c, sink))
             conn_count_in(c, (size_t)n);
-        else if (c->mark_us != 0)
-            note_first_byte(c);
+        else if (c->awaits_answer)
+            conn_take_answer(c, bytes_of(buffer, (size_t)n));
         if (!deliver(c, source, sink, (size_t)n, &failed))
             return !failed;
     }
@@ -167,7 +170,8 @@ static bool relay_direction(struct conn *c, struct conn_side *source, struct con
 {
     if (sink->backlog != NULL && sink->is_writable)
         flush_backlog(c, sink);
-    return source->is_read_done || sink->backlog != NULL || sink->is_broken || pump(c, source, sink);
+    return !source->is_readable || source->is_read_done || sink->backlog != NULL || sink->is_broken ||
+           pump(c, source, sink);
 }
 
 /** Tell sink that source has ended, once everything before that was delivered. */

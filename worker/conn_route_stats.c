@@ -1,6 +1,7 @@
 /* What is counted of each route. */
 
 #include "conn.h"
+#include "conn_facts.h"
 #include "stats.h"
 #include "worker.h"
 
@@ -28,6 +29,12 @@ static bool is_backend_failure(enum close_reason reason)
 {
     return reason == CLOSE_BACKEND_UNRESOLVED || reason == CLOSE_BACKEND_REFUSED || reason == CLOSE_BACKEND_TIMEOUT ||
            reason == CLOSE_BACKEND_UNREACHABLE;
+}
+
+void conn_count_route_answer(const struct conn *c)
+{
+    if (c->series != 0 && is_current(c))
+        stat_add(&counts_of(c)[SHM_ROUTE_HANDSHAKES + c->facts->answer.outcome], 1);
 }
 
 void conn_count_route_end(const struct conn *c, enum close_reason reason)

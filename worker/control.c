@@ -14,6 +14,7 @@
 #include "geoip_reader.h"
 #include "listener.h"
 #include "log_event.h"
+#include "query.h"
 #include "worker.h"
 
 #define HANDOVER_WAIT_MS  10000
@@ -63,6 +64,22 @@ static int send_removed(uint16_t id)
     return ctl_send(HANDOVER_FD_CONTROL, CTL_LISTENER_REMOVED, bytes_of(&payload, sizeof payload), -1);
 }
 
+/** The answer to the latest query; it goes as soon as the socket takes it. Who asks anew before that wants no other any more. */
+static struct {
+    size_t len; /* 0: none */
+    _Alignas(8) uint8_t data[QUERY_ANSWER_MAX];
+} unsent_answer;
+
+static int send_answer(void)
+{
+    if (unsent_answer.len == 0)
+        return 0;
+    int rc = ctl_send(HANDOVER_FD_CONTROL, CTL_QUERY_ANSWER, bytes_of(unsent_answer.data, unsent_answer.len), -1);
+    if (rc == 0)
+        unsent_answer.len = 0;
+    return rc;
+}
+
 void control_send_rest(struct worker *w)
 {
     unsigned sent = 0;
@@ -72,6 +89,8 @@ void control_send_rest(struct worker *w)
         sent++;
     w->unsent_count -= sent;
     memmove(w->unsent_removed, w->unsent_removed + sent, w->unsent_count * sizeof w->unsent_removed[0]);
+    if (rc == 0)
+        rc = send_answer();
     if (rc == ERR_UNAVAILABLE)
         ev_io_start(w->loop, &w->control_writes);
     else
@@ -98,13 +117,22 @@ void control_tell_listener_removed(struct worker *w, uint16_t id)
 
 /* ---- what the master says: each handler gets a payload that ctl_message_is_valid() has passed, and owns passed_fd ---- */
 
+static bool have_timeouts_changed(const struct ctl_settings *a, const struct ctl_settings *b)
+{
+    return a->hello_timeout_ms != b->hello_timeout_ms || a->connect_timeout_ms != b->connect_timeout_ms ||
+           a->idle_timeout_ms != b->idle_timeout_ms || a->half_close_timeout_ms != b->half_close_timeout_ms;
+}
+
 static int take_settings(struct worker *w, struct bytes payload, int passed_fd)
 {
+    const struct ctl_settings before = w->settings;
+
     (void)passed_fd;
     memcpy(&w->settings, payload.ptr, sizeof w->settings);
     log_set_level((enum log_level)w->settings.log_level);
     conn_wait_limit(w);
-    wheel_visit_all(&w->wheel, conn_on_tick, w); /* shorter timeouts hold for open connections too */
+    if (have_timeouts_changed(&before, &w->settings)) /* and not when somebody only begins to watch */
+        wheel_visit_all(&w->wheel, conn_on_tick, w);  /* shorter ones hold for open connections too */
     return 0;
 }
 
@@ -176,6 +204,18 @@ static int stop(struct worker *w, struct bytes payload, int passed_fd)
     return 0;
 }
 
+static int answer_query(struct worker *w, struct bytes payload, int passed_fd)
+{
+    struct ctl_query query;
+
+    (void)passed_fd;
+    memcpy(&query, payload.ptr, sizeof query);
+    unsent_answer.len = query_answer(w, &query, unsent_answer.data);
+    if (!ev_is_active(&w->control_writes))
+        control_send_rest(w);
+    return 0;
+}
+
 typedef int (*message_fn)(struct worker *w, struct bytes payload, int passed_fd);
 
 static const message_fn messages[] = {
@@ -187,6 +227,7 @@ static const message_fn messages[] = {
     [CTL_START] = start,
     [CTL_DRAIN] = drain,
     [CTL_STOP] = stop,
+    [CTL_QUERY] = answer_query,
 };
 
 static int take_message(struct worker *w, const struct ctl_header *header, struct bytes payload, int passed_fd)
@@ -210,8 +251,11 @@ static void on_control_readable(EV_P_ ev_io *io, int revents)
     int passed_fd;
     int rc = 0;
 
-    (void)revents;
     CHECK_MAGIC(w, WORKER_MAGIC);
+    if (revents & EV_ERROR) {
+        worker_give_up(w, "the control socket cannot be watched; the worker ends");
+        return;
+    }
     for (int i = 0; i < MESSAGES_PER_TURN && rc == 0; i++) {
         rc = ctl_recv(io->fd, buffer, sizeof buffer, &header, &payload, &passed_fd);
         if (rc == 0)

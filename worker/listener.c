@@ -62,8 +62,12 @@ static void on_listener_readable(EV_P_ ev_io *io, int revents)
     struct listener *l = io->data;
 
     (void)loop;
-    (void)revents;
     CHECK_MAGIC(l, LISTENER_MAGIC);
+    if (revents &
+        EV_ERROR) { /* the kernel had no memory to watch it, and the loop has stopped to: again when the pause is over */
+        worker_pause_accept(l->worker);
+        return;
+    }
     unsigned wanted = l->batch, accepted = 0;
     while (accepted < wanted && l->io.fd >= 0 && !l->worker->is_accept_paused && !is_worker_full(l->worker) &&
            accept_one(l))

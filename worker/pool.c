@@ -17,9 +17,8 @@
 
 #define POOL_CHUNK_BYTES 65536
 
-struct chunk {
-    struct chunk *next;
-    _Alignas(64) unsigned char objects[];
+struct pool_chunk {
+    _Alignas(64) unsigned char objects[POOL_CHUNK_BYTES];
 };
 
 static void push_free(struct pool *pool, void *object)
@@ -33,20 +32,40 @@ void pool_init(struct pool *pool, const char *name, size_t object_size)
 {
     CHECK(object_size >= sizeof(void *) && object_size < POOL_CHUNK_BYTES / 8);
     *pool = (struct pool){.name = name, .object_size = (object_size + 15) / 16 * 16};
+    pool->chunk_objects = (uint32_t)(POOL_CHUNK_BYTES / pool->object_size);
+}
+
+/** Room for one more chunk in the array. */
+static int reserve_chunk(struct pool *pool)
+{
+    uint32_t room = pool->chunk_room > 0 ? pool->chunk_room * 2 : 16;
+
+    if (pool->chunk_count < pool->chunk_room)
+        return 0;
+    struct pool_chunk **chunks = realloc(pool->chunks, room * sizeof(struct pool_chunk *));
+    if (chunks == NULL)
+        return -1;
+    pool->chunks = chunks;
+    pool->chunk_room = room;
+    return 0;
+}
+
+static void *object_of(const struct pool *pool, uint32_t place)
+{
+    return pool->chunks[place / pool->chunk_objects]->objects + place % pool->chunk_objects * pool->object_size;
 }
 
 static int add_chunk(struct pool *pool)
 {
-    struct chunk *chunk = aligned_alloc(64, POOL_CHUNK_BYTES);
+    if (reserve_chunk(pool) != 0)
+        return -1;
+    struct pool_chunk *chunk = aligned_alloc(64, sizeof *chunk);
     if (chunk == NULL)
         return -1;
-    chunk->next = pool->chunks;
-    pool->chunks = chunk;
-    size_t count = (POOL_CHUNK_BYTES - sizeof *chunk) / pool->object_size;
-    CHECK(count > 0);
-    for (size_t i = count; i-- > 0;)
-        push_free(pool, chunk->objects + i * pool->object_size);
-    pool->total += (uint32_t)count;
+    pool->chunks[pool->chunk_count++] = chunk;
+    pool->total += pool->chunk_objects;
+    for (uint32_t i = 0; i < pool->chunk_objects; i++)
+        push_free(pool, object_of(pool, pool->total - 1 - i));
     return 0;
 }
 
@@ -68,13 +87,24 @@ void pool_free(struct pool *pool, void *object)
     push_free(pool, object);
 }
 
+/** Reads what may be a free object, which the address sanitizer has been told to guard. */
+__attribute__((no_sanitize("address"))) static uint32_t first_word(const void *object)
+{
+    return *(const volatile uint32_t *)object;
+}
+
+void *pool_at(const struct pool *pool, uint32_t place, uint32_t magic)
+{
+    CHECK(place < pool->total && magic % 2 == 1);
+    void *object = object_of(pool, place);
+    return first_word(object) == magic ? object : NULL;
+}
+
 void pool_fini(struct pool *pool)
 {
     CHECK(pool->used == 0);
-    for (struct chunk *chunk = pool->chunks, *next; chunk != NULL; chunk = next) {
-        next = chunk->next;
-        free(chunk);
-    }
-    pool->chunks = NULL;
-    pool->free_list = NULL;
+    for (uint32_t i = 0; i < pool->chunk_count; i++)
+        free(pool->chunks[i]);
+    free(pool->chunks);
+    *pool = (struct pool){.name = pool->name, .object_size = pool->object_size, .chunk_objects = pool->chunk_objects};
 }

@@ -89,11 +89,20 @@ static int filter_calls(struct strbuf *why)
 
 #else
 
+#ifdef MCPROXY_COVERAGE
+/* A build that counts lines writes what it has counted into files at its end (gcov), so it may do that. */
+static const struct rlimit file_size = {RLIM_INFINITY, RLIM_INFINITY};
+static const int counting_calls[] = {SCMP_SYS(openat),     SCMP_SYS(fcntl), SCMP_SYS(mkdir),
+                                     SCMP_SYS(newfstatat), SCMP_SYS(fstat), SCMP_SYS(ftruncate)};
+#else
+static const struct rlimit file_size = {0, 0};
+#endif
+
 static int limit_resources(struct strbuf *why)
 {
     static const struct rlimit none = {0, 0};
 
-    if (setrlimit(RLIMIT_NPROC, &none) != 0 || setrlimit(RLIMIT_FSIZE, &none) != 0 ||
+    if (setrlimit(RLIMIT_NPROC, &none) != 0 || setrlimit(RLIMIT_FSIZE, &file_size) != 0 ||
         setrlimit(RLIMIT_CORE, &none) != 0)
         return fail(why, "limit resources", errno);
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
@@ -176,6 +185,13 @@ static int allow_plain(scmp_filter_ctx filter)
         if (rc != 0)
             return rc;
     }
+#ifdef MCPROXY_COVERAGE
+    for (unsigned i = 0; i < sizeof counting_calls / sizeof counting_calls[0]; i++) {
+        int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, counting_calls[i], 0);
+        if (rc != 0)
+            return rc;
+    }
+#endif
     return 0;
 }
 

@@ -23,11 +23,13 @@
 #include "listener.h"
 #include "log_event.h"
 #include "log_ring.h"
+#include "loop_memory.h"
 #include "rate_limit.h"
 #include "sandbox.h"
 
 #define ACCEPT_PAUSE_S        0.1
 #define PAUSE_LOG_INTERVAL_MS 10000
+#define REJECTED_TOLD_MS      1000
 
 /* ---- accepting: on, off, paused ---- */
 
@@ -123,6 +125,12 @@ void worker_stop(struct worker *w)
     ev_break(w->loop, EVBREAK_ALL);
 }
 
+void worker_give_up(struct worker *w, const char *why)
+{
+    log_text(LOG_ERROR, why);
+    worker_stop(w);
+}
+
 void worker_conn_ended(struct worker *w)
 {
     if (w->is_accept_paused && w->conn_count < w->conn_cap)
@@ -143,6 +151,12 @@ static void on_tick(EV_P_ ev_timer *timer, int revents)
     wheel_advance(&w->wheel, now, conn_on_tick, w);
     if (w->unsent_count > 0)
         control_send_rest(w);
+    if (now - w->rejected_told_ms >= REJECTED_TOLD_MS) {
+        w->rejected_told_ms = now;
+        conn_log_held_back(w);
+    }
+    if (!loop_memory_refill())
+        log_text(LOG_WARN, "memory is short: the event loop has used its reserve");
     if (w->state == WORKER_DRAINING && now >= w->drain_deadline_ms)
         worker_stop(w);
 }
@@ -201,11 +215,13 @@ static void ignore_signals(void)
 
 static int start_loop(struct worker *w, struct strbuf *why)
 {
+    ev_set_allocator(loop_memory_realloc);
     w->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOTIMERFD);
     if (w->loop == NULL) {
         strbuf_addf(why, "cannot create the event loop: %s", strerror(errno));
         return ERR_SYSTEM;
     }
+    (void)loop_memory_refill();
     ev_timer_init(&w->tick_timer, on_tick, WHEEL_TICK_MS / 1000., WHEEL_TICK_MS / 1000.);
     w->tick_timer.data = w;
     ev_timer_start(w->loop, &w->tick_timer);
@@ -243,17 +259,19 @@ static int be_born(struct worker *w, struct strbuf *why)
         return rc;
     w->slot = h.slot;
     hello_budget_seed(&w->hellos, seed);
+    w->conn_serial = h.birth * HANDOVER_BIRTH_CONNS;
     log_set_sink(log_ring_sink, w->ring);
     return 0;
 }
 
 int worker_main(void)
 {
-    static struct worker worker = {.magic = WORKER_MAGIC};
+    static struct worker worker; /* all zero at first, so that its buffer is not in the program's file */
     struct worker *w = &worker;
     char text[256];
     struct strbuf why = STRBUF_OF(text);
 
+    w->magic = WORKER_MAGIC;
     ignore_signals();
     (void)prctl(PR_SET_NAME, "mc-proxy-worker", 0, 0, 0);
     wheel_init(&w->wheel, clock_monotonic_ms());
@@ -267,5 +285,6 @@ int worker_main(void)
         return EXIT_FAILURE;
     }
     ev_run(w->loop, 0);
+    conn_log_held_back(w);
     return EXIT_SUCCESS;
 }

@@ -11,6 +11,7 @@
 #include "hello_budget.h"
 #include "host_facts.h"
 #include "pool.h"
+#include "reject_limit.h"
 #include "shm_layout.h"
 #include "table_view.h"
 #include "wheel.h"
@@ -21,9 +22,9 @@ struct listener;
 struct log_ring;
 struct rate_table;
 
-/* Bytes that one turn of a relay may read at once, and the room before them for a PROXY header that goes out in front. */
+/* Bytes that a relay may read at once, and the room before them for a PROXY header that goes out in front. */
 #define WORKER_IO_HEADROOM 64
-#define WORKER_IO_BYTES    (256 * 1024)
+#define WORKER_IO_BYTES    (1u << 20)
 
 enum worker_state {
     WORKER_STARTING, /* listeners and settings arrive, nothing is accepted */
@@ -32,6 +33,7 @@ enum worker_state {
 };
 
 /** The process: one per worker, made by worker_main() and never freed before the process ends. */
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): there is one of it, and the buffer at its end is aligned */
 struct worker {
     uint32_t magic;
     uint32_t slot;
@@ -75,6 +77,9 @@ struct worker {
     ev_timer tick_timer;
     ev_timer accept_timer; /* ends a pause of accepting */
 
+    struct reject_limit rejected;
+    uint64_t rejected_told_ms; /* monotonic; when conn_log_held_back() was last called */
+
     struct hello_scratch scratch;
     struct hello_budget hellos; /* connections that wait for PROXY header or hello */
     _Alignas(64)
@@ -96,6 +101,9 @@ void worker_drain(struct worker *w);
 
 /** Close every connection now and leave the loop. */
 void worker_stop(struct worker *w);
+
+/** The same for want of something that the process cannot do without; the master replaces it. why: for the log. */
+void worker_give_up(struct worker *w, const char *why);
 
 /** A connection has ended: resume accepting if the cap had stopped it, leave the loop if it was the last one of a drain. */
 void worker_conn_ended(struct worker *w);

@@ -1,40 +1,39 @@
 /*
  * The load of the comparison: one process plays all clients and all backends of a proxy, over loopback, in one epoll loop.
  *
- *     load SCENARIO proxy=PORT backend=PORT [count=N] [open=N] [hello=BYTES] [answer=BYTES] [size=BYTES] [rate=N] [from=ADDRESS]
+ *     load SCENARIO proxy=PORT backend=PORT [count=N] [open=N] [warm=N] [hello=BYTES] [answer=BYTES] [size=BYTES] [rate=N]
+ *          [names=N] [sources=N] [backends=N] [name=HOSTNAME] [from=ADDRESS]
  *
  *     short    count connections, `open` at a time: hello, answer, the client closes
  *     rate     the same, begun `rate` times a second whether earlier ones have ended or not; times count from the intended start
  *     turns    `open` connections; count turns in all: the client sends `size` bytes, the backend sends them back
  *     upload   `open` connections; count MiB in all from the clients
  *     download the same from the backends
- *     idle     `open` connections that have had their answer, nothing more
+ *     idle     `open` connections that have had their answer, nothing more; `warm` of them before anything is measured
  *     blocked  count connections from the address `from`, each of which must end without a byte
  *
  * What needs connections opens them first. Then "ready" is printed, a line on standard input begins what is to be measured, and one
- * line of JSON is the result. `idle` ends with the next line on standard input.
+ * line of JSON is the result; another line of input, or its end, ends the program. `idle` says "open" when all are, and with the next
+ * line sends a byte over each of them, so that none is counted that has died meanwhile.
  */
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "bench_hello.h"
+#include "load_ends.h"
 #include "load_options.h"
 
-#define SERVER_NAME "www.example.com"
-#define EVENTS      256
-#define STUCK_S     30 /* nothing moved for so long: something is wrong, give up */
+#define EVENTS  256
+#define BURST   32
+#define STUCK_S 30 /* nothing moved for so long: something is wrong, give up */
 
 /** A client, or the backend's end of one. */
 struct peer {
@@ -47,8 +46,8 @@ struct peer {
 };
 
 static struct {
-    int epoll, listener;
-    struct peer listening;
+    int epoll;
+    struct peer listening[1 + LOAD_BACKENDS_MAX];
     uint64_t begun, finished, failed, greeted, moved;
     uint64_t start_ns, end_ns, progress_ns;
     bool is_measuring;
@@ -56,21 +55,7 @@ static struct {
     struct peer **clients;
 } run;
 
-static uint8_t hello[65536], buffer[LOAD_BUFFER_BYTES];
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-static void die(const char *what)
-{
-    fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
+static uint8_t buffer[LOAD_BUFFER_BYTES];
 
 /* ---- sockets ---- */
 
@@ -79,22 +64,15 @@ static void watch(struct peer *p, uint32_t events)
     struct epoll_event e = {.events = events, .data.ptr = p};
 
     if (epoll_ctl(run.epoll, EPOLL_CTL_ADD, p->fd, &e) != 0)
-        die("epoll_ctl");
+        load_die("epoll_ctl");
 }
 
 static void start_listening(void)
 {
-    struct sockaddr_in addr = {
-        .sin_family = AF_INET, .sin_port = htons(opt.backend), .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    const int on = 1;
-
-    run.listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    setsockopt(run.listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    setsockopt(run.listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (bind(run.listener, (struct sockaddr *)&addr, sizeof addr) != 0 || listen(run.listener, 4096) != 0)
-        die("listen");
-    run.listening.fd = run.listener;
-    watch(&run.listening, EPOLLIN);
+    for (unsigned i = 0; i <= opt.backends; i++) {
+        run.listening[i].fd = load_listen(i);
+        watch(&run.listening[i], EPOLLIN);
+    }
 }
 
 static struct peer *peer_new(int fd, bool is_client)
@@ -102,7 +80,7 @@ static struct peer *peer_new(int fd, bool is_client)
     struct peer *p = calloc(1, sizeof *p);
 
     if (p == NULL)
-        die("memory");
+        load_die("memory");
     p->fd = fd;
     p->is_client = is_client;
     watch(p, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
@@ -115,37 +93,15 @@ static void peer_end(struct peer *p)
     free(p);
 }
 
-/** Clients of one address run out of ports: each connection takes the next of 64 addresses, unless one is given. */
-static void choose_address(int fd)
-{
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr = opt.from};
-    const int on = 1;
-
-    if (opt.from.s_addr == 0)
-        addr.sin_addr.s_addr = htonl(0x7f010001u + (uint32_t)(run.begun & 63));
-    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-    if (bind(fd, (struct sockaddr *)&addr, sizeof addr) != 0)
-        die("bind");
-}
-
 static struct peer *begin_client(uint64_t intended_ns)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(opt.proxy), .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    const int on = 1;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-
-    if (fd < 0)
-        die("socket");
-    choose_address(fd);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0 && errno != EINPROGRESS)
-        die("connect");
+    bool is_sent;
+    int fd = load_connect(run.begun, opt.scenario == BLOCKED, &is_sent);
     struct peer *p = peer_new(fd, true);
+
     p->begun_ns = intended_ns;
     run.begun++;
-    /* On loopback the handshake is over when connect() returns; a hello that is refused would show as a failure. */
-    if (opt.scenario != BLOCKED && send(fd, hello, opt.hello, MSG_NOSIGNAL) != (ssize_t)opt.hello)
-        run.failed++;
+    run.failed += !is_sent;
     return p;
 }
 
@@ -156,7 +112,7 @@ static bool has_all_been_done(void)
     switch (opt.scenario) {
     case UPLOAD:
     case DOWNLOAD: return run.moved >= opt.count << 20;
-    case IDLE: return true;
+    case IDLE: return run.moved >= opt.open;
     default: return run.finished >= opt.count;
     }
 }
@@ -209,7 +165,7 @@ static void on_client_failure(struct peer *p, uint64_t now)
     if (opt.scenario == SHORT || opt.scenario == RATE)
         end_short(p, now);
     else
-        die("a connection ended early");
+        load_die("a connection ended early");
 }
 
 /** Returns false when the peer is gone. */
@@ -300,11 +256,16 @@ static void on_peer(struct peer *p, uint64_t now)
     send_bulk(p);
 }
 
-static void accept_all(void)
+static bool is_listening(const struct peer *p)
+{
+    return p >= run.listening && p <= run.listening + LOAD_BACKENDS_MAX;
+}
+
+static void accept_all(int listener)
 {
     int fd;
 
-    while ((fd = accept4(run.listener, NULL, NULL, SOCK_NONBLOCK)) >= 0)
+    while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0)
         (void)peer_new(fd, false);
 }
 
@@ -314,35 +275,51 @@ static void turn_loop(int timeout_ms)
 {
     struct epoll_event events[EVENTS];
     int n = epoll_wait(run.epoll, events, EVENTS, timeout_ms);
-    uint64_t now = now_ns();
+    uint64_t now = load_now_ns();
 
     for (int i = 0; i < n; i++) {
-        if (events[i].data.ptr == &run.listening)
-            accept_all();
+        struct peer *p = events[i].data.ptr;
+        if (is_listening(p))
+            accept_all(p->fd);
         else
-            on_peer(events[i].data.ptr, now);
+            on_peer(p, now);
     }
     if (n > 0)
         note_progress(now);
     else if (now - run.progress_ns > STUCK_S * 1000000000ull) {
         errno = ETIMEDOUT;
-        die("nothing moves any more");
+        load_die("nothing moves any more");
     }
 }
 
-static void open_connections(void)
+static void open_connections(uint64_t from, uint64_t to)
 {
-    run.clients = calloc(opt.open, sizeof *run.clients);
-    if (run.clients == NULL)
-        die("memory");
-    for (uint64_t i = 0; i < opt.open; i++) {
-        run.clients[i] = begin_client(now_ns());
+    for (uint64_t i = from; i < to; i++) {
+        run.clients[i] = begin_client(load_now_ns());
         while (run.greeted + 64 < run.begun)
             turn_loop(1000);
     }
-    while (run.greeted < opt.open)
+    while (run.greeted < to)
         turn_loop(1000);
-    run.begun = run.finished = run.moved = 0;
+}
+
+/** What is to be measured begins with connections that are open already. */
+static void prepare(void)
+{
+    if (opt.scenario != TURNS && opt.scenario != UPLOAD && opt.scenario != DOWNLOAD && opt.scenario != IDLE)
+        return;
+    run.clients = calloc(opt.open, sizeof *run.clients);
+    if (run.clients == NULL)
+        load_die("memory");
+    open_connections(0, opt.scenario == IDLE ? opt.warm : opt.open);
+    if (opt.scenario != IDLE)
+        run.begun = run.finished = run.moved = 0;
+}
+
+static void say(const char *word)
+{
+    puts(word);
+    fflush(stdout);
 }
 
 static void wait_for_line(void)
@@ -351,22 +328,53 @@ static void wait_for_line(void)
         exit(0);
 }
 
+/** The other side looks at its counters first, then says that the connections may end. */
+static void linger(void)
+{
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+
+    while (poll(&input, 1, 0) == 0) {
+        run.progress_ns = load_now_ns();
+        turn_loop(5);
+    }
+}
+
+/** A byte, over a connection that is open: it asks for a download, or shows that the connection still lives. */
+static void send_byte(struct peer *client)
+{
+    if (send(client->fd, buffer, 1, MSG_NOSIGNAL) != 1)
+        load_die("send");
+}
+
 static void start_bulk(void)
 {
     for (uint64_t i = 0; i < opt.open; i++) {
         if (opt.scenario == UPLOAD) {
             run.clients[i]->unsent = (opt.count << 20) / opt.open;
             send_bulk(run.clients[i]);
-        } else if (send(run.clients[i]->fd, buffer, 1, MSG_NOSIGNAL) != 1) { /* wakes its backend */
-            die("send");
+        } else {
+            send_byte(run.clients[i]);
         }
     }
+}
+
+static void hold_idle(void)
+{
+    open_connections(opt.warm, opt.open);
+    say("open");
+    wait_for_line();
+    run.moved = 0;
+    run.start_ns = run.progress_ns = load_now_ns();
+    for (uint64_t i = 0; i < opt.open; i++)
+        send_byte(run.clients[i]);
 }
 
 static void start(uint64_t now)
 {
     if (opt.scenario == UPLOAD || opt.scenario == DOWNLOAD)
         start_bulk();
+    if (opt.scenario == IDLE)
+        hold_idle();
     for (uint64_t i = 0; i < opt.open && i < opt.count; i++) {
         if (opt.scenario == SHORT || opt.scenario == BLOCKED) {
             (void)begin_client(now);
@@ -377,11 +385,12 @@ static void start(uint64_t now)
     }
 }
 
+/** Those that are late are begun a few at a time, so that others get on meanwhile; their time has been running all the while. */
 static void keep_rate(void)
 {
-    uint64_t interval = 1000000000 / opt.rate, due = run.start_ns + run.begun * interval, now = now_ns();
+    uint64_t interval = 1000000000 / opt.rate, due = run.start_ns + run.begun * interval, now = load_now_ns();
 
-    while (run.begun < opt.count && due <= now) {
+    for (unsigned i = 0; i < BURST && run.begun < opt.count && due <= now; i++) {
         (void)begin_client(due);
         due += interval;
     }
@@ -414,44 +423,30 @@ static void report(void)
     fflush(stdout);
 }
 
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 int main(int argc, char **argv)
 {
     load_read_options(argc, argv);
-    raise_descriptor_limit();
-    bench_hello_make(hello, opt.hello, SERVER_NAME);
+    load_raise_descriptor_limit();
+    load_make_hello();
     run.epoll = epoll_create1(0);
     run.latency_ns_64 = calloc(opt.count, sizeof *run.latency_ns_64);
     if (run.epoll < 0 || run.latency_ns_64 == NULL)
-        die("start");
-    run.progress_ns = now_ns();
+        load_die("start");
+    run.progress_ns = load_now_ns();
     start_listening();
-    if (opt.scenario == TURNS || opt.scenario == UPLOAD || opt.scenario == DOWNLOAD || opt.scenario == IDLE)
-        open_connections();
-    puts("ready");
-    fflush(stdout);
+    prepare();
+    say("ready");
     wait_for_line();
     run.is_measuring = true;
-    run.start_ns = run.progress_ns = now_ns();
+    run.start_ns = run.progress_ns = load_now_ns();
     start(run.start_ns);
-    while (run.end_ns == 0 && opt.scenario != IDLE) {
+    while (run.end_ns == 0) {
         if (opt.scenario == RATE)
             keep_rate();
         else
             turn_loop(1000);
     }
-    if (opt.scenario == IDLE) {
-        run.end_ns = now_ns();
-        wait_for_line();
-    }
     report();
+    linger();
     return run.failed == 0 ? 0 : 1;
 }

@@ -10,27 +10,61 @@
 
 static const char *const scenario_names[] = {"short", "rate", "turns", "upload", "download", "idle", "blocked"};
 
-struct load_options opt = {.count = 1000, .open = 16, .hello = 517, .answer = 1024, .size = 256, .rate = 1000};
+struct load_options opt = {.count = 1000,
+                           .open = 16,
+                           .hello = 517,
+                           .answer = 1024,
+                           .size = 256,
+                           .rate = 1000,
+                           .sources = 64,
+                           .name = "www.example.com"};
 
-static bool read_option(const char *word)
+/** The text behind `key=` if the word is one of this key, else NULL. */
+static const char *value_of(const char *word, const char *key)
+{
+    size_t len = strlen(key);
+
+    return strncmp(word, key, len) == 0 && word[len] == '=' ? word + len + 1 : NULL;
+}
+
+static bool read_number(const char *word)
 {
     static const struct {
-        const char *name;
+        const char *key;
         uint64_t *value;
-    } numbers[] = {{"count=", &opt.count},   {"open=", &opt.open}, {"hello=", &opt.hello},
-                   {"answer=", &opt.answer}, {"size=", &opt.size}, {"rate=", &opt.rate}};
+    } numbers[] = {{"count", &opt.count},     {"open", &opt.open},        {"warm", &opt.warm}, {"hello", &opt.hello},
+                   {"answer", &opt.answer},   {"size", &opt.size},        {"rate", &opt.rate}, {"names", &opt.names},
+                   {"sources", &opt.sources}, {"backends", &opt.backends}};
+    const char *text;
 
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        if (strncmp(word, numbers[i].name, strlen(numbers[i].name)) == 0) {
-            *numbers[i].value = strtoull(word + strlen(numbers[i].name), NULL, 10);
+        if ((text = value_of(word, numbers[i].key)) != NULL) {
+            *numbers[i].value = strtoull(text, NULL, 10);
             return *numbers[i].value > 0;
         }
     }
-    if (strncmp(word, "proxy=", 6) == 0)
-        return (opt.proxy = (uint16_t)atoi(word + 6)) != 0;
-    if (strncmp(word, "backend=", 8) == 0)
-        return (opt.backend = (uint16_t)atoi(word + 8)) != 0;
-    return strncmp(word, "from=", 5) == 0 && inet_aton(word + 5, &opt.from) != 0;
+    return false;
+}
+
+static bool read_option(const char *word)
+{
+    const char *text;
+
+    if ((text = value_of(word, "proxy")) != NULL)
+        return (opt.proxy = (uint16_t)atoi(text)) != 0;
+    if ((text = value_of(word, "backend")) != NULL)
+        return (opt.backend = (uint16_t)atoi(text)) != 0;
+    if ((text = value_of(word, "name")) != NULL)
+        return (opt.name = text)[0] != '\0';
+    if ((text = value_of(word, "from")) != NULL)
+        return inet_aton(text, &opt.from) != 0;
+    return read_number(word);
+}
+
+static bool is_possible(void)
+{
+    return opt.scenario != SCENARIO_COUNT && opt.proxy != 0 && opt.backend != 0 && opt.size <= LOAD_BUFFER_BYTES &&
+           opt.answer <= LOAD_BUFFER_BYTES && opt.backends <= LOAD_BACKENDS_MAX && opt.names <= 10000000;
 }
 
 void load_read_options(int argc, char **argv)
@@ -44,10 +78,9 @@ void load_read_options(int argc, char **argv)
     }
     for (int i = 2; i < argc; i++)
         is_fine &= read_option(argv[i]);
-    if (!is_fine || opt.scenario == SCENARIO_COUNT || opt.proxy == 0 || opt.backend == 0 ||
-        opt.size > LOAD_BUFFER_BYTES || opt.answer > LOAD_BUFFER_BYTES) {
+    if (!is_fine || !is_possible()) {
         fprintf(stderr,
-                "usage: load short|rate|turns|upload|download|idle|blocked proxy=PORT backend=PORT [key=number ...]\n");
+                "usage: load short|rate|turns|upload|download|idle|blocked proxy=PORT backend=PORT [key=value ...]\n");
         exit(2);
     }
 }

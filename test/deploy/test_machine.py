@@ -3,6 +3,7 @@ A whole life on a machine that boots systemd: the package is installed, serves t
 connection lost, is backed up, recovers, and is purged. The tests go on from each other in this order.
 """
 
+import json
 import os
 import re
 import socket
@@ -160,6 +161,21 @@ def test_the_operators_commands_work(machine, backend):
     machine.run(f"mc-proxy routes add :443 two.example.com {backend.address} -c {INI}")
     assert "two.example.com" in machine.read(f"mc-proxy routes list :443 -c {INI}")
     machine.run(f"mc-proxy routes remove :443 two.example.com -c {INI}")
+
+
+def test_the_journal_knows_the_fields(machine, pki, backend):
+    """Entries of the journal's own protocol, from within the unit's sandbox, and of the unit."""
+    reach(machine, pki)
+
+    def entries():
+        text = machine.read(f"journalctl --no-pager -u mc-proxy -o json MCPROXY_REASON=finished MCPROXY_SNI={NAME}")
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+    wait_until(entries, what="an entry of the access record")
+    entry = entries()[-1]
+    assert entry["_TRANSPORT"] == "journal" and entry["PRIORITY"] == "6" and entry["SYSLOG_IDENTIFIER"] == "mc-proxy"
+    assert entry["_PID"] == str(machine.main_pid()) and entry["MCPROXY_BACKEND"] == backend.address
+    assert f"sni={NAME}" in entry["MESSAGE"] and int(entry["MCPROXY_BYTES_IN"]) > 200
 
 
 def test_systemd_shows_what_the_server_does(machine):

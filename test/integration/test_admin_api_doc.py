@@ -17,7 +17,7 @@ from lib.waiting import wait_until
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 # What differs from run to run, and what stands for it on both sides.
 VOLATILE = [(r"\d{4}-\d\d-\d\dT[\d:]{8}Z", "TIME"), (r"\d{8}T\d{6}Z(-\d+)?\.db", "NAME.db"), (r"mc-proxy \d+\.\d\S*, up \S+", "mc-proxy VERSION, up AGE"),
-            (r"(?m)^ +(\d+) +\d+ +(starting|running)", r"\1 PID running"), (r"(?m)^/\S*/devserver/", "/devserver/"), (r" +", " ")]
+            (r"(?m)^ +(\d+) +\d+ +(starting|running)( +\d+ +\d+) +\d+ +\d+$", r"\1 PID running\3 MAX FILES"), (r"(?m)^/\S*/devserver/", "/devserver/"), (r" +", " ")]
 
 
 def page():

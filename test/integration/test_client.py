@@ -65,13 +65,18 @@ def test_status_is_a_table_for_people(run):
     assert run("status").stdout == """\
 mc-proxy 9.8.7, up 1d 2h since 2026-11-22T18:00:00Z
 connections: 56 active, 1234 total; firewall rules: 0; generation: 3
+workers: 1, 2 restarted; log records dropped: 0
 
 LISTENER    NAME   ROUTES  ACTIVE  TOTAL  MAX  PROXY PROTOCOL
 :443        https       2      56   1234    -  off
 [::1]:8443  https       0      56   1234    -  off
 
-WORKER   PID  STATE    ACTIVE  TOTAL
-     0  4242  running      56   1234
+LISTENER    TOTAL  REJECTED  BLOCKED  FAILED     IN    OUT  NO ROUTE
+:443         1234         7        0       0  1.23M  45.6G  reset
+[::1]:8443   1234         7        0       0  1.23M  45.6G  reset
+
+WORKER   PID  STATE    ACTIVE  TOTAL    MAX  FILES
+     0  4242  running      56   1234  32000    150
 """
 
 
@@ -83,8 +88,10 @@ def test_status_is_json_for_programs(run, fake):
     assert status["uptime_seconds"] == 93784 and status["is_draining"] is False
     assert status["listeners"][0] == {
         "addr": ":443", "name": "https", "route_count": 2, "active_connections": 56, "total_connections": 1234,
-        "max_connections": 9, "proxy_protocol": "off"}
-    assert status["workers"] == [{"slot": 0, "pid": 4242, "state": "running", "active_connections": 56, "total_connections": 1234}]
+        "max_connections": 9, "proxy_protocol": "off", "no_route": "reset", "rejected_connections": 7, "blocked_connections": 0,
+        "failed_connections": 0, "bytes_in": 1234567, "bytes_out": 45678901234, "closed": {"no_route": 7}}
+    assert status["workers"] == [{"slot": 0, "pid": 4242, "state": "running", "active_connections": 56, "total_connections": 1234,
+                                  "max_connections": 32000, "descriptors": 150}]
 
 
 def test_a_server_that_goes_down_is_shown_so(run, fake):

@@ -43,7 +43,8 @@ def fake(open_dir):
 
 
 def test_commands():
-    assert set(complete("mc-proxy ")) == {"server", "check", "status", "routes", "firewall", "listeners", "snapshot", "version"}
+    assert set(complete("mc-proxy ")) == {"server", "check", "status", "routes", "firewall", "listeners", "connections", "tail",
+                                          "explain", "top", "snapshot", "version"}
     assert complete("mc-proxy sta") == ["status"]
     assert complete("mc-proxy --v") == ["--version"]
     assert complete("mc-proxy nonsense ") == []
@@ -53,11 +54,16 @@ def test_actions():
     assert complete("mc-proxy routes ") == ["list", "add", "remove", "import", "export"]
     assert complete("mc-proxy routes -c x --json im") == ["import"]
     assert complete("mc-proxy listeners s") == ["set-max-connections"]
+    assert complete("mc-proxy connections ") == ["list", "close"]
     assert complete("mc-proxy status ") == []
 
 
+def test_tables_of_top():
+    assert complete("mc-proxy top --by r") == ["route", "reason"]
+
+
 def test_options():
-    assert {o for o in complete("mc-proxy status -") if o.startswith("--")} == CONNECTION | {"--watch"}
+    assert {o for o in complete("mc-proxy status -") if o.startswith("--")} == CONNECTION | {"--watch", "--routes", "--max"}
     assert {o for o in complete("mc-proxy snapshot --")} == CONNECTION | {"--output", "--keep"}
     assert complete("mc-proxy routes add --send") == ["--send-proxy-protocol"]
     assert complete("mc-proxy routes import --re") == ["--replace"]
@@ -89,6 +95,7 @@ def test_what_the_server_knows(fake):
     assert complete(f"mc-proxy routes {c} remove :443 ") == ["www.example.com", "*.example.com", "*"]
     assert complete(f"mc-proxy routes {c} remove :443 w") == ["www.example.com"]
     assert complete(f"mc-proxy routes {c} import --listener 1") == ["127.0.0.1:444"]
+    assert complete(f"mc-proxy tail {c} --listener 1") == ["127.0.0.1:444"]
     assert complete(f"mc-proxy listeners {c} set-max-connections [") == ["[::1]:8443"]
 
 

@@ -16,7 +16,7 @@ from lib.counting import Strace, callgrind, callgrind_total, settled_private_byt
 
 RELEASE = os.path.abspath(os.environ.get("MCPROXY_RELEASE_BIN", "../../build/mc-proxy"))
 HELLO = hello.hello_of_wire_size(517)
-ANSWER = b"a" * 1024
+ANSWER = hello.server_hello() + b"a" * 897  # 1 KiB that begins as a backend's answer does: it is read along
 EPOLL_WAITS = ("epoll_wait", "epoll_pwait", "epoll_pwait2")
 
 
@@ -39,8 +39,9 @@ class AnsweringBackend(Backend):
     for its client's end.
     """
 
-    def __init__(self, hold=False):
+    def __init__(self, hold=False, hello_size=len(HELLO)):
         self._held = [] if hold else None
+        self._hello_size = hello_size
         super().__init__()
 
     def _accept(self):
@@ -54,7 +55,7 @@ class AnsweringBackend(Backend):
 
     def serve(self, connection):
         try:
-            read_hello(connection, len(HELLO))
+            read_hello(connection, self._hello_size)
             connection.sendall(ANSWER)
             if self._held is not None:
                 self._held.append(connection)
@@ -131,9 +132,64 @@ def test_system_calls_of_a_short_connection(release_proxy, backend, tmp_path, se
     assert extra > 0 or per_connection <= CONTRACT_CALLS
 
 
+# Measured: 1.1 reads, 1.1 writes, 0.5 epoll_ctl. Under strace the proxy is slower than its peers, so reads are full.
+CALLS_PER_MIB = 3.2
+BULK_MIB = 256
+
+
+class BulkBackend(AnsweringBackend):
+    def serve(self, connection):
+        read_hello(connection, len(HELLO))
+        block = bytes(1 << 20)
+        for _ in range(BULK_MIB):
+            connection.sendall(block)
+        connection.close()
+
+
+def test_system_calls_of_a_relayed_mebibyte(release_proxy, backend, tmp_path):
+    daemon = release_proxy(backend(BulkBackend))
+    with Strace(daemon.workers()[0], tmp_path / "strace") as calls:
+        with clients.connect(daemon.port, timeout=60) as s:
+            s.sendall(HELLO)
+            received, room = 0, bytearray(1 << 20)
+            while n := s.recv_into(room):
+                received += n
+        daemon.wait_for_access()
+    assert received == BULK_MIB << 20
+    per_mib = calls.count(*EPOLL_WAITS) / BULK_MIB
+    print(f"{per_mib:.2f} system calls per MiB\n{calls.table(BULK_MIB)}")
+    assert 1 < per_mib <= CALLS_PER_MIB, calls.table(BULK_MIB)
+
+
+LARGE_HELLO = hello.hello_of_wire_size(4096)
+# Nine for the headers of record and message, one for the rest, and some for what the kernel reports early because so many small
+# segments fill the receive buffer.
+ALLOWED_HELLO_READS = 30
+
+
+def in_single_bytes(s, data):
+    """Each given time to be read."""
+    for n in range(len(data)):
+        s.send(data[n:n + 1])
+        time.sleep(0.0003)
+
+
+def test_a_hello_in_single_bytes_is_read_record_by_record(release_proxy, backend, tmp_path):
+    daemon = release_proxy(backend(AnsweringBackend, hello_size=len(LARGE_HELLO)))
+    worker = daemon.workers()[0]
+    with Strace(worker, tmp_path / "strace") as calls:
+        with clients.connect(daemon.port, timeout=60) as s:
+            in_single_bytes(s, LARGE_HELLO)
+            assert clients.read_exactly(s, len(ANSWER)) == ANSWER
+        daemon.wait_for_access()
+    print(calls.table(1))
+    assert calls.names.count("recvfrom") <= ALLOWED_HELLO_READS, calls.table(1)
+    assert calls.names.count("setsockopt") <= 6, calls.table(1)
+
+
 # ---- memory
 
-# 600 is what was promised. Measured: about 200; objects come in chunks of 64 KiB, so a figure is good to 33 bytes.
+# 600 is what was promised. Measured: about 275; objects come in chunks of 64 KiB, so a figure is good to 33 bytes.
 ALLOWED_IDLE_BYTES = 340
 IDLE_FIRST, IDLE_MORE = 500, 2000  # the first ones pay for pages that others share
 
@@ -164,7 +220,7 @@ def test_memory_of_an_idle_connection(release_proxy, backend):
 
 # User-space instructions of the worker per short connection, with its access line, libraries included. To renew after a change
 # that is worth them: run this test with -s a few times and take the middle figure, here and in docs/performance.md.
-MEASURED_INSTRUCTIONS = 8800
+MEASURED_INSTRUCTIONS = 9650
 INSTRUCTIONS_SLACK = 1.05
 ATTEMPTS = 3  # a busy machine cuts the work into more turns of the loop, a regression shows in every attempt
 FEW, MANY = 100, 600

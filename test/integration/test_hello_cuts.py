@@ -159,6 +159,53 @@ def test_incomplete_is_reset_when_hello_timeout_has_passed_and_bytes_do_not_exte
     assert wrong.connections == 0
 
 
+@pytest.mark.parametrize("pieces", [1, 3, 4, 5, 9, 40])
+def test_of_an_incomplete_hello_in_pieces_every_byte_is_counted(proxy, backend, pieces):
+    """A hello in many pieces is not read while its record is incomplete; the access line knows of all of it nevertheless."""
+    daemon = proxy(f"* {backend(EchoBackend).address}", proxy={"hello_timeout": "1s"})
+    wire = hello.hello_of_wire_size(3000, NAME)[:2000]
+    s = clients.connect(daemon.port)
+    clients.send_segments(s, wire, *range(12, 12 + pieces - 1))
+    clients.expect_reset(s)
+    line = daemon.wait_for_access()
+    assert (line["reason"], line["bytes_in"]) == ("hello_timeout", "2000")
+
+
+@pytest.mark.parametrize("size", [517, 3000, 40000])
+def test_in_pieces_and_then_early_data_and_the_end(routed, size):
+    """What waited for a record's end waits for nothing afterwards."""
+    wire = hello.hello_of_wire_size(size, NAME)
+    daemon, _ = routed([wire])
+    with clients.connect(daemon.port) as s:
+        clients.send_segments(s, wire, *range(5, 15), size // 2)
+        assert clients.read_all(s) == b"same right"
+
+
+def test_in_pieces_and_then_single_bytes_reach_the_backend(proxy, backend):
+    daemon = proxy(f"{NAME.decode()} {backend(EchoBackend).address}")
+    wire = hello.hello_of_wire_size(3000, NAME)
+    with clients.connect(daemon.port) as s:
+        clients.send_segments(s, wire, *range(5, 15))
+        assert clients.read_exactly(s, len(wire)) == wire
+        for _ in range(3):
+            s.sendall(b"x")
+            assert clients.read_exactly(s, 1) == b"x"
+
+
+def test_end_of_file_within_a_hello_in_pieces(routed):
+    daemon, wrong = routed([hello.client_hello(NAME)])
+    with clients.connect(daemon.port) as s:
+        clients.send_segments(s, hello.hello_of_wire_size(3000, NAME)[:1000], *range(5, 15))
+        s.shutdown(1)
+        try:
+            assert clients.read_all(s) == b""
+        except ConnectionResetError:
+            pass
+    line = daemon.wait_for_access()
+    assert (line["reason"], line["bytes_in"]) == ("hello_eof", "1000")
+    assert wrong.connections == 0
+
+
 def test_end_of_file_within_the_hello_is_no_hello(routed):
     daemon, wrong = routed([hello.client_hello(NAME)])
     with clients.connect(daemon.port) as s:

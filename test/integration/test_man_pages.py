@@ -59,7 +59,7 @@ def test_every_command_has_a_page_and_is_in_the_overview():
             page_of(command)
 
 
-@pytest.mark.parametrize("command", ["server", "check", "status", "routes", "firewall", "listeners", "snapshot"])
+@pytest.mark.parametrize("command", ["server", "check", "status", "routes", "firewall", "listeners", "connections", "tail", "snapshot"])
 def test_options_and_actions_are_those_of_the_help(command):
     assert command in commands()
     text = page_of(command)

@@ -212,6 +212,12 @@ def by_route(found, name):
     return found.by("route", f"mcproxy_route_{name}_total")
 
 
+def by_outcome(found, name, **labels):
+    """{outcome: count}, without those that never came."""
+    return {dict(have)["outcome"]: value for (n, have), value in found.samples.items()
+            if n == name and labels.items() <= dict(have).items() and value > 0}
+
+
 def test_routes_have_their_own_series_where_that_is_wanted(measured, echo, backend):
     mute = hello.client_hello(b"mute.example.com")
 
@@ -237,6 +243,9 @@ def test_routes_have_their_own_series_where_that_is_wanted(measured, echo, backe
     assert by_route(found, "connections") == {"www.example.com": 5, "*.apps.example.com": 3, "*": 3, "mute.example.com": 1}
     assert by_route(found, "backend_failures") == {"*": 3}
     assert by_route(found, "unanswered") == {"mute.example.com": 1}
+    assert by_outcome(found, "mcproxy_route_handshakes_total", route="mute.example.com") == {"none": 1}
+    assert by_outcome(found, "mcproxy_route_handshakes_total", route="www.example.com") == {"other": 5}
+    assert by_outcome(found, "mcproxy_handshakes_total", listener=daemon.listeners[0].addr) == {"none": 1, "other": 8}
     assert by_route(found, "sent_bytes")["www.example.com"] == 5 * len(HELLO)
     assert by_route(found, "received_bytes")["mute.example.com"] == len(mute)
     assert found("mcproxy_routes_left_out") == 0
@@ -252,10 +261,10 @@ def test_series_of_routes_have_a_cap_and_are_off_at_first(measured, echo, tmp_pa
     found = at_rest(daemon)
     assert not [n for n, _ in found.samples if n.startswith("mcproxy_route_")]
     assert found("mcproxy_routes_left_out") == 20
-    for cap, shown in ((0, 0), (4, 0), (27, 5), (99, 19), (100, 20), (1000, 20)):
+    for cap, shown in ((0, 0), (9, 0), (57, 5), (199, 19), (200, 20), (2000, 20)):
         reload(daemon, config_text(str(tmp_path), daemon.listeners, metrics={"addr": addr, "routes": "true", "max_series": cap}))
         found = daemon.metrics()
-        assert len([n for n, _ in found.samples if n.startswith("mcproxy_route_")]) == 5 * shown
+        assert len([n for n, _ in found.samples if n.startswith("mcproxy_route_")]) == 10 * shown
         assert found("mcproxy_routes_left_out") == 20 - shown
     assert set(by_route(found, "connections").values()) == {1}, "counted from the start, shown or not"
 

@@ -246,6 +246,40 @@ def test_slow_reader_costs_bounded_memory_and_gets_everything(proxy, backend):
     s.close()
 
 
+def discard(s, count=None):
+    """Takes count bytes, or all until the end, without looking at them; returns how many came."""
+    room, taken = bytearray(1 << 20), 0
+    while taken != count and (n := s.recv_into(room, len(room) if count is None else min(len(room), count - taken), socket.MSG_TRUNC)):
+        taken += n
+    return taken
+
+
+def test_readers_that_were_fast_and_then_stop_cost_bounded_memory_and_get_everything(proxy, backend):
+    """Bulk is read a mebibyte at a time, and the rest of such a read is kept; but only so much of that in all."""
+    size, count, fast = 64 << 20, 24, 24 << 20
+    source = backend(SourceBackend, len(HELLO), size)
+    daemon = proxy(f"* {source.address}", server={"workers": "1"})
+    worker = daemon.workers()[0]
+    before = procfs.rss_bytes(worker)
+    readers = []
+    for _ in range(count):
+        readers.append(clients.connect(daemon.port, timeout=60))
+        readers[-1].sendall(HELLO)
+        assert discard(readers[-1], fast) == fast
+    previous = -1
+    while source.sent != previous:
+        previous = source.sent
+        time.sleep(0.5)
+    assert previous < size * count, "who holds all that?"
+    grown = procfs.rss_bytes(worker) - before
+    limit = (18 << 20) + count * (256 << 10) + ((64 << 20) if is_sanitized() else (2 << 20))
+    assert grown < limit, f"{grown} bytes more for {count} readers that stopped"
+    for s in readers[::4]:
+        assert discard(s) == size - fast
+    for s in readers:
+        s.close()
+
+
 def test_one_slow_reader_does_not_hold_up_another_connection(proxy, backend):
     source = backend(SourceBackend, len(HELLO), 64 << 20)
     daemon = proxy(f"* {source.address}")

@@ -117,6 +117,23 @@ def log_access(b):
     assert len(b.daemon.access_lines()) == 1
 
 
+def log_rejected_per_second(b):
+    """With five at once, the sixth has no line but is counted; without a limit each has one."""
+    b.start("www.example.com 127.0.0.1:1", log={"rejected_per_second": 1})
+    other = hello.client_hello(b"other.example.com")
+
+    def reject(count):
+        for _ in range(count):
+            clients.expect_reset(clients.connect(b.listener.port), other)
+    reject(30)
+    summary = b.daemon.wait_for_log(lambda e: e["msg"] == "connections rejected without a line of their own")
+    assert summary["reason"] == "no_route" and int(summary["count"]) + len(b.daemon.access_lines()) == 30
+    b.reload(log={"rejected_per_second": 0})
+    before = len(b.daemon.access_lines())
+    reject(30)
+    b.daemon.wait_for_access(before + 30)
+
+
 def hello_timeout(b):
     b.start()
     with clients.connect(b.listener.port) as s:
@@ -263,14 +280,14 @@ def metrics_routes(b):
     b.start(metrics={"addr": f"127.0.0.1:{port}"})
     assert _route_series(port) == 0
     b.reload(metrics={"addr": f"127.0.0.1:{port}", "routes": "true"})
-    assert _route_series(port) == 5
+    assert _route_series(port) == 10
 
 
 def metrics_max_series(b):
     port = free_port()
     b.start(metrics={"addr": f"127.0.0.1:{port}", "routes": "true"})
-    assert _route_series(port) == 5
-    b.reload(metrics={"addr": f"127.0.0.1:{port}", "routes": "true", "max_series": 4})
+    assert _route_series(port) == 10
+    b.reload(metrics={"addr": f"127.0.0.1:{port}", "routes": "true", "max_series": 9})
     assert _route_series(port) == 0
 
 
@@ -381,6 +398,7 @@ def route(b):
 PROOFS = {
     ("server", "workers"): workers, ("server", "user"): user, ("database", "path"): database_path,
     ("log", "level"): log_level, ("log", "format"): log_format, ("log", "access"): log_access,
+    ("log", "rejected_per_second"): log_rejected_per_second,
     ("proxy", "hello_timeout"): hello_timeout, ("proxy", "connect_timeout"): connect_timeout, ("proxy", "idle_timeout"): idle_timeout,
     ("proxy", "half_close_timeout"): half_close_timeout, ("proxy", "shutdown_timeout"): shutdown_timeout,
     ("proxy", "max_pending_hellos"): max_pending_hellos,

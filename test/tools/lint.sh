@@ -14,16 +14,17 @@ echo "== shellcheck"
 git ls-files '*.sh' '*.bash' .ci/run | xargs shellcheck
 
 echo "== every header compiles alone"
-git ls-files 'common/*.h' 'master/*.h' 'worker/*.h' | while read -r header; do
+git ls-files 'common/*.h' 'geoip/*.h' 'master/*.h' 'worker/*.h' | while read -r header; do
     printf '#include "%s"\n' "$(basename "$header")" |
         clang -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only -x c \
             -iquote common -iquote "$(dirname "$header")" -
 done
 
-echo "== the rooms: worker and master do not include each other, common includes neither"
-for room in common worker master; do
+echo "== the rooms: worker and master do not include each other, common none, geoip only common"
+for room in common geoip worker master; do
     case $room in
-    common) others="worker master" ;;
+    common) others="geoip worker master" ;;
+    geoip) others="worker master" ;;
     worker) others="master" ;;
     master) others="worker" ;;
     esac
@@ -42,8 +43,8 @@ cmake -B build-clang -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=Debug 
 cmake --build build-clang
 
 echo "== clang-tidy" # one file each: version 14 takes every va_list of a second file for uninitialized
-git ls-files 'common/*.c' 'master/*.c' 'worker/*.c' | xargs -P "$(nproc)" -n 1 clang-tidy -quiet -p build-clang
+git ls-files 'common/*.c' 'geoip/*.c' 'master/*.c' 'worker/*.c' | xargs -P "$(nproc)" -n 1 clang-tidy -quiet -p build-clang
 
 echo "== cppcheck"
 cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
-    --suppressions-list=test/tools/cppcheck.suppressions -D_GNU_SOURCE -I common common master worker
+    --suppressions-list=test/tools/cppcheck.suppressions -D_GNU_SOURCE -I common common geoip master worker

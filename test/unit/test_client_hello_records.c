@@ -302,6 +302,68 @@ static void test_pieces_of_any_size(void **state)
     }
 }
 
+/* Whoever waits for client_hello_missing() bytes learns the verdict as early as whoever looks at each byte. */
+static void assert_nothing_is_waited_for_in_vain(struct bytes in)
+{
+    static uint32_t missing[CLIENT_HELLO_MAX_BYTES];
+    struct hello_progress progress = {0};
+    struct client_hello hello;
+    size_t len = 0;
+
+    while (hello_call(&progress, bytes_of(in.ptr, len), &hello) == HELLO_MORE) {
+        missing[len] = (uint32_t)client_hello_missing(&progress, bytes_of(in.ptr, len));
+        assert_true(missing[len] >= 1);
+        len++;
+        assert_true(len <= in.len);
+    }
+    for (size_t i = 0; i < len; i++)
+        assert_true(i + missing[i] <= len);
+}
+
+static void test_what_is_missing_is_never_more_than_the_verdict_needs(void **state)
+{
+    static const uint8_t values[] = {0, 1, 22, 255};
+
+    (void)state;
+    hello_build_message(&(struct hello_spec){0}, &message);
+    for (size_t record = 1; record <= RECORD_MAX; record = record < 8 ? record + 1 : record * 8) {
+        wire.len = 0;
+        hello_put_records(&wire, hello_all(&message), record, record);
+        assert_nothing_is_waited_for_in_vain(hello_all(&wire));
+        for (size_t i = 0; i < wire.len; i++) {
+            uint8_t right = wire.data[i];
+            for (size_t v = 0; v < COUNT(values); v++) {
+                wire.data[i] = values[v];
+                /* Behind it are bytes that make any length true, or the limit the verdict. */
+                static uint8_t padded[2 * CLIENT_HELLO_MAX_BYTES];
+                memcpy(padded, wire.data, wire.len);
+                assert_nothing_is_waited_for_in_vain(bytes_of(padded, sizeof padded));
+            }
+            wire.data[i] = right;
+        }
+    }
+}
+
+static void test_the_rest_of_a_record_is_missing_at_once(void **state)
+{
+    struct hello_progress progress = {0};
+    struct client_hello hello;
+
+    (void)state;
+    hello_build_long_message(300, &message);
+    wire.len = 0;
+    hello_put_records(&wire, hello_all(&message), 100, 50);
+    static const struct {
+        size_t have, missing;
+    } cases[] = {{0, 1},   {1, 1},   {4, 1},   {5, 1},   {8, 1},    {9, 96},
+                 {50, 55}, {104, 1}, {105, 1}, {109, 1}, {110, 50}, {159, 1}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct bytes in = bytes_of(wire.data, cases[i].have);
+        assert_int_equal(hello_call(&progress, in, &hello), HELLO_MORE);
+        assert_int_equal(client_hello_missing(&progress, in), cases[i].missing);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -316,6 +378,8 @@ int main(void)
         cmocka_unit_test(test_a_hello_at_the_limit_may_be_followed_by_more),
         cmocka_unit_test(test_nothing_is_looked_at_twice),
         cmocka_unit_test(test_pieces_of_any_size),
+        cmocka_unit_test(test_what_is_missing_is_never_more_than_the_verdict_needs),
+        cmocka_unit_test(test_the_rest_of_a_record_is_missing_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

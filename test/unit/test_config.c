@@ -39,6 +39,7 @@ static void test_defaults(void **state)
     assert_int_equal(c->log_level, LOG_INFO);
     assert_false(c->log_json);
     assert_true(c->log_access);
+    assert_int_equal(c->log_rejected_per_second, 200);
     assert_int_equal(c->hello_timeout_ms, 10000);
     assert_int_equal(c->connect_timeout_ms, 5000);
     assert_int_equal(c->idle_timeout_ms, 300000);
@@ -49,7 +50,7 @@ static void test_defaults(void **state)
     assert_null(c->grpc_tls_cert);
     assert_false(c->has_metrics);
     assert_false(c->metrics_routes);
-    assert_int_equal(c->metrics_max_series, 50000);
+    assert_int_equal(c->metrics_max_series, 100000);
     assert_null(c->geoip_db);
     assert_int_equal(c->rate_limit, 0);
     assert_int_equal(c->rate_window_ms, 60000);
@@ -62,7 +63,7 @@ static void test_defaults(void **state)
 
 static const char full_text[] =
     "[server]\nworkers = 256\nuser = proxy\n[database]\npath = /var/lib/x.db\n"
-    "[log]\nlevel = error\nformat = json\naccess = false\n"
+    "[log]\nlevel = error\nformat = json\naccess = false\nrejected_per_second = 1000000\n"
     "[proxy]\nhello_timeout = 1s\nconnect_timeout = 2s\nidle_timeout = 3m\nhalf_close_timeout = 4m\nshutdown_timeout = "
     "7d\nmax_pending_hellos = 1000000\n"
     "[grpc]\naddr = unix:/run/a.sock\naddr = 127.0.0.1:9090\ntls_cert = certs/c.pem\ntls_key = ./k.pem\nclient_ca = "
@@ -116,6 +117,7 @@ static void test_every_key(void **state)
     assert_int_equal(c->log_level, LOG_ERROR);
     assert_true(c->log_json);
     assert_false(c->log_access);
+    assert_int_equal(c->log_rejected_per_second, 1000000);
     assert_int_equal(c->hello_timeout_ms, 1000);
     assert_int_equal(c->connect_timeout_ms, 2000);
     assert_int_equal(c->idle_timeout_ms, 180000);

@@ -130,6 +130,7 @@ static const struct error_case cases[] = {
     {"negative workers", "[server]\nworkers = -1\n", .errors = {AT(2) "[server] workers: \"-1\": not a whole number"}},
     {"a number that wraps around", "[firewall]\nrate_limit = 18446744073709551617\n", .errors = {AT(2) "[firewall] rate_limit: \"18446744073709551617\": too large"}},
     {"a rate over a million", "[firewall]\nrate_limit = 1000001\n", .errors = {AT(2) "[firewall] rate_limit: \"1000001\": too large; expected a number from 0 to 1000000"}},
+    {"too many lines of the rejected", "[log]\nrejected_per_second = 1000001\n", .errors = {AT(2) "[log] rejected_per_second: \"1000001\": too large; expected a number from 0 to 1000000"}},
     {"a bool in other words", "[log]\naccess = yes\n", .errors = {AT(2) "[log] access: \"yes\" is not possible; expected false or true"}},
     {"capitals in a word", "[log]\nlevel = INFO\n", .errors = {AT(2) "[log] level: \"INFO\" is not possible; expected debug, info, warn or error"}},
     {"an escape in a long value", "[log]\nlevel = " BYTES_100 BYTES_50 "\n", .errors = {AT(2) "[log] level: \"" BYTES_100 BYTES_10 BYTES_10 "...\" is not"}},

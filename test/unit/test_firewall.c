@@ -84,6 +84,41 @@ static void rules_block_what_they_cover(void **state)
     fw_fini(&f);
 }
 
+static void the_rule_that_blocks_is_found(void **state)
+{
+    static const char *const rules[] = {"192.0.2.7", "192.0.2.0/24", "192.0.0.0/16", "2001:db8::/32",
+                                        "2001:db8::1/128"};
+    static const struct {
+        const char *addr, *rule;
+    } cases[] = {{"192.0.2.7", "192.0.2.7/32"},    {"192.0.2.8", "192.0.2.0/24"},      {"192.0.3.1", "192.0.0.0/16"},
+                 {"2001:db8::2", "2001:db8::/32"}, {"2001:db8::1", "2001:db8::1/128"}, {"193.0.0.1", NULL}};
+    struct fw_fixture f;
+    (void)state;
+
+    fw_init(&f, 64 << 20, 0);
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
+        assert_int_equal(fw_add(&f, rules[i]), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[ADDRESS_TEXT_MAX];
+        struct strbuf found = STRBUF_OF(text);
+        struct ip_cidr rule = {.prefix_len = 99};
+        struct ip_addr addr;
+        assert_int_equal(ip_addr_parse(bytes_of_str(cases[i].addr), &addr, &found), 0);
+        enum firewall_verdict verdict =
+            firewall_find(f.tables->shm, table_pin(&f.tables->view), &addr, NULL, NULL, &rule);
+        table_release(&f.tables->view);
+        assert_int_equal(verdict, firewall_match_addr(f.tables->shm, table_pin(&f.tables->view), &addr));
+        table_release(&f.tables->view);
+        if (cases[i].rule == NULL) {
+            assert_int_equal(rule.prefix_len, 99);
+            continue;
+        }
+        ip_cidr_format(&rule, &found);
+        assert_string_equal(text, cases[i].rule);
+    }
+    fw_fini(&f);
+}
+
 static void a_family_can_be_blocked_whole(void **state)
 {
     static const struct verdict_case only4[] = {{"0.0.0.0", FIREWALL_BLOCKED_CIDR},
@@ -520,6 +555,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rules_block_what_they_cover),
+        cmocka_unit_test(the_rule_that_blocks_is_found),
         cmocka_unit_test(a_family_can_be_blocked_whole),
         cmocka_unit_test(an_address_of_every_length_is_found),
         cmocka_unit_test(countries_are_asked_for_only_when_a_rule_needs_it),

@@ -103,6 +103,8 @@ static void test_everything_is_there_before_anything_happened(void **state)
         "mcproxy_firewall_blocked_total{rule=\"country\"} 0",
         "mcproxy_firewall_blocked_total{rule=\"rate_limit\"} 0",
         "mcproxy_hello_total{verdict=\"rejected\"} 0",
+        "mcproxy_handshakes_total{listener=\"192.0.2.1:1000\",outcome=\"none\"} 0",
+        "mcproxy_handshakes_total{listener=\"192.0.2.1:1000\",outcome=\"other\"} 0",
         "mcproxy_connection_duration_seconds_count{listener=\"192.0.2.1:1000\"} 0",
         "mcproxy_reloads_total{result=\"failure\"} 0",
         "mcproxy_build_info{version=\"1.2.3\"} 1",
@@ -142,6 +144,9 @@ static void test_counters_are_summed_over_the_slots(void **state)
         "mcproxy_proxy_header_total{outcome=\"no_address\"} 6",
         "mcproxy_proxy_header_total{outcome=\"malformed\"} 3",
         "mcproxy_geoip_unknown_total 21",
+        "mcproxy_handshakes_total{listener=\"192.0.2.1:1000\",outcome=\"server_hello\"} 15",
+        "mcproxy_handshakes_total{listener=\"192.0.2.1:1001\",outcome=\"alert\"} 6",
+        "mcproxy_handshakes_total{listener=\"192.0.2.1:1001\",outcome=\"none\"} 0",
         "mcproxy_connections_max 3000",
     };
     struct fixture *f = *state;
@@ -159,6 +164,8 @@ static void test_counters_are_summed_over_the_slots(void **state)
         stat_add(&second->closed[CLOSE_BLOCKED_IP], 10);
         stat_add(&second->closed[CLOSE_BLOCKED_CIDR], 11);
         stat_add(&second->closed[CLOSE_BLOCKED_COUNTRY], 12);
+        stat_add(&first->handshakes[HANDSHAKE_SERVER_HELLO], 5);
+        stat_add(&second->handshakes[HANDSHAKE_ALERT], 2);
         stat_add(&first->closed[CLOSE_HELLO_MALFORMED], 1);
         stat_add(&first->closed[CLOSE_HELLO_TOO_LARGE], 1);
         stat_add(&second->closed[CLOSE_HELLO_TIMEOUT], 1);

@@ -49,8 +49,47 @@ static void objects_are_zeroed_and_do_not_overlap(void **state)
     pool_fini(&pool);
 }
 
+#define MAGIC 0x12345671u
+
+/* Objects are found at their places, each once and nothing else, however many there are and whatever was freed in between. */
+static void every_object_has_a_place(void **state)
+{
+    static uint32_t *objects[3 * OBJECTS];
+    struct pool pool;
+
+    (void)state;
+    pool_init(&pool, "test", 250);
+    for (unsigned i = 0; i < 3 * OBJECTS; i++) {
+        objects[i] = pool_alloc(&pool);
+        assert_non_null(objects[i]);
+        *objects[i] = MAGIC;
+    }
+    assert_true(pool.total >= 3 * OBJECTS);
+    for (unsigned i = 0; i < 3 * OBJECTS; i += 3) {
+        *objects[i] = 0; /* as whoever frees one does */
+        pool_free(&pool, objects[i]);
+        objects[i] = NULL;
+    }
+    unsigned found = 0;
+    for (uint32_t place = 0; place < pool.total; place++) {
+        uint32_t *object = pool_at(&pool, place, MAGIC);
+        if (object == NULL)
+            continue;
+        assert_int_equal(*object, MAGIC);
+        *object = MAGIC + 2; /* not found again */
+        found++;
+    }
+    assert_int_equal(found, 2 * OBJECTS);
+    for (unsigned i = 0; i < 3 * OBJECTS; i++) {
+        if (objects[i] != NULL)
+            pool_free(&pool, objects[i]);
+    }
+    pool_fini(&pool);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(objects_are_zeroed_and_do_not_overlap)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(objects_are_zeroed_and_do_not_overlap),
+                                       cmocka_unit_test(every_object_has_a_place)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -150,6 +150,37 @@ static void refused_tries_use_no_quota(void **state)
     limiter_free(&l);
 }
 
+/** At every moment a look says what the next try gets, and how long it has to wait; and changes nothing. */
+static void a_look_foretells_and_uses_nothing(void **state)
+{
+    struct limiter l = limiter_new(7, 1000);
+    const struct ip_addr addr = ipv4(0x0a000001), none = {0};
+    uint64_t now = START;
+
+    (void)state;
+    for (unsigned i = 0; i < 20000; i++) {
+        struct rate_usage usage = rate_table_look(l.table, &l.rules, &addr, now), again;
+        again = rate_table_look(l.table, &l.rules, &addr, now);
+        assert_true(usage.used == again.used && usage.retry_in_ns == again.retry_in_ns);
+        assert_int_equal(usage.rule.limit, 7);
+        assert_true(usage.used <= 7);
+        if (usage.retry_in_ns > 0) {
+            assert_true(usage.retry_in_ns <= 2 * SECOND / 7 + 512);
+            assert_int_equal(rate_table_look(l.table, &l.rules, &addr, now + usage.retry_in_ns + 256).retry_in_ns, 0);
+        }
+        assert_int_equal(admit(&l, addr, now), usage.retry_in_ns == 0);
+        now += (i * 2654435761u) % (SECOND / 5);
+        if (i == 10000)
+            set_rule(&l, 7, 2000, now);
+        if (i == 10001)
+            set_rule(&l, 7, 1000, now);
+    }
+    assert_int_equal(rate_table_look(l.table, &l.rules, &none, now).used, 0);
+    set_rule(&l, 0, 0, now);
+    assert_int_equal(rate_table_look(l.table, &l.rules, &addr, now).retry_in_ns, 0);
+    limiter_free(&l);
+}
+
 static void keys_are_addresses_and_networks_of_64_bits(void **state)
 {
     struct limiter l = limiter_new(2, 60000);
@@ -474,6 +505,7 @@ int main(void)
         cmocka_unit_test(the_quota_comes_back_evenly),
         cmocka_unit_test(any_window_sees_at_most_twice_the_limit),
         cmocka_unit_test(refused_tries_use_no_quota),
+        cmocka_unit_test(a_look_foretells_and_uses_nothing),
         cmocka_unit_test(keys_are_addresses_and_networks_of_64_bits),
         cmocka_unit_test(a_changed_rule_keeps_what_was_used),
         cmocka_unit_test(after_a_change_the_quota_comes_back_at_the_new_pace),

@@ -62,6 +62,7 @@ class Admin:
         method = pool().FindServiceByName(service).methods_by_name[name]
         # Both sides may stream; python3-protobuf 3.21 does not say which on a method.
         kinds = {"ApplyChanges": self.channel.stream_unary, "Watch": self.channel.unary_stream,
+                 "WatchConnections": self.channel.unary_stream, "ListConnections": self.channel.unary_stream,
                  "ServerReflectionInfo": self.channel.stream_stream}
         make = kinds.get(name, self.channel.unary_unary)
         return make(f"/{service}/{name}", _request_class(method).SerializeToString,

@@ -1,5 +1,6 @@
 """The daemon under test: start, watch its log, stop, and hold it to a clean end."""
 
+import contextlib
 import os
 import re
 import signal
@@ -27,7 +28,7 @@ def is_sanitized():
 def environment(extra=None):
     """What the daemon is started with: nothing in it that would change its configuration or make it talk to systemd."""
     kept = {key: value for key, value in os.environ.items()
-            if not key.startswith(("MCPROXY_", "LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_"))}
+            if not key.startswith(("MCPROXY_", "LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_", "JOURNAL_STREAM"))}
     return {**kept, **(extra or {})}
 
 
@@ -50,6 +51,8 @@ class Daemon:
         self.sockets = []  # (name, descriptor or socket) to be passed to it as systemd does
         self.expects_failure = False  # set by a test that kills it or makes it fail
         self._lock = threading.Condition()
+        self._may_read = threading.Event()
+        self._may_read.set()
         self._process = None
         self._reader = None
         self.write_config(text)
@@ -93,9 +96,19 @@ class Daemon:
 
     def _read_stderr(self):
         for raw in self._process.stderr:
+            self._may_read.wait()
             with self._lock:
                 self.lines.append(raw.decode("utf-8", "backslashreplace").rstrip("\n"))
                 self._lock.notify_all()
+
+    @contextlib.contextmanager
+    def unread(self):
+        """Nobody reads its standard error meanwhile."""
+        self._may_read.clear()
+        try:
+            yield
+        finally:
+            self._may_read.set()
 
     # ---- looking
 

@@ -142,13 +142,15 @@ class FakeAdmin:
     def GetStatus(self, _request):
         status = admin.GetStatusResponse(
             version="9.8.7", total_connections=1234, active_connections=56, generation=3, firewall_rules=len(self.rules),
-            uptime_seconds=93784,
-            workers=[admin.WorkerStatus(pid=4242, active_connections=56, total_connections=1234, slot=0, state="running")])
+            uptime_seconds=93784, configured_workers=1, worker_restarts=2,
+            workers=[admin.WorkerStatus(pid=4242, active_connections=56, total_connections=1234, slot=0, state="running",
+                                        max_connections=32000, descriptors=150)])
         status.started_at.FromJsonString("2026-11-22T18:00:00.125Z")
         for addr in self.listeners:
             status.listeners.add(addr=addr, route_count=len(self.routes[addr]), active_connections=56, name="https",
                                  max_connections=self.max_connections.get(addr, 0), proxy_protocol="off",
-                                 total_connections=1234)
+                                 total_connections=1234, rejected_connections=7, bytes_in=1234567, bytes_out=45678901234,
+                                 no_route="reset", closed=[admin.CloseCount(reason="no_route", connections=7)])
         for key, value in self.status.items():
             setattr(status, key, value)
         return status

@@ -66,6 +66,17 @@ def handshake(body, kind=1):
     return struct.pack("!B", kind) + struct.pack("!I", len(body))[1:] + body
 
 
+RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")  # RFC 8446 4.1.3
+X25519 = 0x001D
+
+
+def server_hello(group=X25519, random=None):
+    """A ServerHello of TLS 1.3, in one record."""
+    extensions = extension(43, b"\x03\x04") + extension(51, struct.pack("!H", group) + _vector16(os.urandom(32)))
+    body = (b"\x03\x03" + (random or os.urandom(32)) + _vector8(os.urandom(32)) + b"\x13\x01\x00" + _vector16(extensions))
+    return record(handshake(body, kind=2), version=b"\x03\x03")
+
+
 def record(data, kind=22, version=b"\x03\x01"):
     return struct.pack("!B", kind) + version + _vector16(data)
 

@@ -7,7 +7,7 @@
 #include "check.h"
 
 /**
- * A GeoIP database to look up countries in: the worker's home of libmaxminddb. Made from a descriptor, without any path, so that a
+ * A GeoIP database to look up countries in, for workers and for whoever explains what they do. Made from a descriptor, without any path, so that a
  * worker behind its system-call filter can take a new one (docs/decisions/0005-geoip-in-a-sandbox.md). It calls lseek, fcntl
  * (F_GET_SEALS), mmap and close when it opens, munmap when it closes, and nothing when it looks up.
  */

@@ -1,0 +1,108 @@
+/* The workers' counters added up: per listener, and per route with the busiest first. */
+
+#include "traffic.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "route_series.h"
+#include "stats.h"
+#include "stats_segment.h"
+
+/* What is not named here was served. */
+static const enum traffic_class classes[CLOSE_REASON_COUNT] = {
+    [CLOSE_MAX_CONNECTIONS] = TRAFFIC_REJECTED,
+    [CLOSE_PROXY_UNTRUSTED] = TRAFFIC_REJECTED,
+    [CLOSE_PROXY_MALFORMED] = TRAFFIC_REJECTED,
+    [CLOSE_PROXY_TIMEOUT] = TRAFFIC_REJECTED,
+    [CLOSE_HELLO_MALFORMED] = TRAFFIC_REJECTED,
+    [CLOSE_HELLO_TOO_LARGE] = TRAFFIC_REJECTED,
+    [CLOSE_HELLO_TIMEOUT] = TRAFFIC_REJECTED,
+    [CLOSE_HELLO_EOF] = TRAFFIC_REJECTED,
+    [CLOSE_NO_ROUTE] = TRAFFIC_REJECTED,
+    [CLOSE_BLOCKED_IP] = TRAFFIC_BLOCKED,
+    [CLOSE_BLOCKED_CIDR] = TRAFFIC_BLOCKED,
+    [CLOSE_BLOCKED_COUNTRY] = TRAFFIC_BLOCKED,
+    [CLOSE_RATE_LIMIT] = TRAFFIC_BLOCKED,
+    [CLOSE_BACKEND_UNRESOLVED] = TRAFFIC_FAILED,
+    [CLOSE_BACKEND_REFUSED] = TRAFFIC_FAILED,
+    [CLOSE_BACKEND_TIMEOUT] = TRAFFIC_FAILED,
+    [CLOSE_BACKEND_UNREACHABLE] = TRAFFIC_FAILED,
+    [CLOSE_NO_PORTS] = TRAFFIC_FAILED,
+    [CLOSE_NO_DESCRIPTORS] = TRAFFIC_FAILED,
+    [CLOSE_NO_MEMORY] = TRAFFIC_FAILED,
+    [CLOSE_INTERNAL] = TRAFFIC_FAILED,
+    [CLOSE_WORKER_DIED] = TRAFFIC_FAILED,
+};
+
+enum traffic_class traffic_class_of(enum close_reason reason)
+{
+    CHECK((unsigned)reason < CLOSE_REASON_COUNT);
+    return classes[reason];
+}
+
+void traffic_of_listener(const struct stats_segment *stats, uint16_t listener, struct listener_traffic *out)
+{
+    *out = (struct listener_traffic){0};
+    for (unsigned slot = 0; slot < stats->slot_end && listener < stats->listener_end; slot++) {
+        const struct shm_listener_stats *l = &stats->stats->workers[slot].listeners[listener];
+        for (unsigned reason = 0; reason < CLOSE_REASON_COUNT; reason++)
+            out->closed[reason] += stat_get(&l->closed[reason]);
+        atomic_thread_fence(memory_order_acquire); /* who has ended had begun: never more of those than accepted */
+        out->accepted += stat_get(&l->accepted);
+        out->bytes_in += stat_get(&l->bytes_in);
+        out->bytes_out += stat_get(&l->bytes_out);
+    }
+    for (unsigned reason = 0; reason < CLOSE_REASON_COUNT; reason++)
+        out->classes[classes[reason]] += out->closed[reason];
+}
+
+static struct route_traffic add_up_route(const struct stats_segment *stats, unsigned number)
+{
+    struct route_traffic sum = {.number = (uint16_t)number};
+
+    for (unsigned slot = 0; slot < stats->slot_end; slot++) {
+        const _Atomic uint64_t *counts = stats->stats->workers[slot].routes[number].counts;
+        sum.connections += stat_get(&counts[SHM_ROUTE_CONNECTIONS]);
+        sum.failed += stat_get(&counts[SHM_ROUTE_FAILED]);
+        sum.unanswered += stat_get(&counts[SHM_ROUTE_UNANSWERED]);
+        sum.bytes_in += stat_get(&counts[SHM_ROUTE_BYTES_IN]);
+        sum.bytes_out += stat_get(&counts[SHM_ROUTE_BYTES_OUT]);
+    }
+    return sum;
+}
+
+static int compare_numbers(uint64_t a, uint64_t b)
+{
+    return (a < b) - (a > b); /* the greater first */
+}
+
+static int by_business(const void *left, const void *right)
+{
+    const struct route_traffic *a = left, *b = right;
+    int order = compare_numbers(a->connections, b->connections);
+
+    if (order == 0)
+        order = compare_numbers(a->bytes_in + a->bytes_out, b->bytes_in + b->bytes_out);
+    return order != 0 ? order : (a->number > b->number) - (a->number < b->number);
+}
+
+int traffic_of_routes(const struct stats_segment *stats, const struct route_series *series,
+                      const bool listeners[SHM_LISTENERS_MAX], struct route_traffic **out, unsigned *count_out)
+{
+    unsigned end = route_series_end(series), count = 0;
+    struct route_traffic *list = calloc(end, sizeof *list);
+
+    if (list == NULL)
+        return ERR_NO_MEMORY;
+    for (unsigned number = 1; number < end; number++) {
+        struct route_series_info info;
+        if (route_series_get(series, number, &info) && listeners[info.listener])
+            list[count++] = add_up_route(stats, number);
+    }
+    qsort(list, count, sizeof *list, by_business);
+    *out = list;
+    *count_out = count;
+    return 0;
+}

@@ -1,0 +1,534 @@
+/* The wrapped calls: a table of what each may fail with, and for most a wrapper that is nothing but "fail, or make the call". */
+
+#include "fault_control.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A wrapper has the prototype of what it wraps, but not its promises (nonnull, fortified inlines). */
+
+/* clang-format off */
+/*    name          interrupted  plausible errors */
+#define FAULT_CALLS(X)                                                                  \
+    X(malloc,         false, ENOMEM)                                                    \
+    X(calloc,         false, ENOMEM)                                                    \
+    X(realloc,        false, ENOMEM)                                                    \
+    X(aligned_alloc,  false, ENOMEM)                                                    \
+    X(posix_memalign, false, ENOMEM)                                                    \
+    X(accept4,        true,  EMFILE, ECONNABORTED, ENOMEM, EINTR, EAGAIN)               \
+    X(recv,           true,  ECONNRESET, ENOMEM, EINTR, EAGAIN, ETIMEDOUT)              \
+    X(recvmsg,        true,  ENOMEM, EINTR, ECONNRESET)                                 \
+    X(send,           true,  ECONNRESET, ENOBUFS, EINTR, EAGAIN, EPIPE)                 \
+    X(sendmsg,        true,  ENOBUFS, EINTR, EAGAIN, EPIPE)                             \
+    X(connect,        false, EADDRNOTAVAIL, ENETUNREACH, ENOMEM, EACCES)                \
+    X(socket,         false, EMFILE, ENOBUFS)                                           \
+    X(socketpair,     false, EMFILE, ENOMEM)                                            \
+    X(bind,           false, EADDRINUSE, ENOMEM)                                        \
+    X(listen,         false, EADDRINUSE)                                                \
+    X(setsockopt,     false, ENOBUFS, ENOMEM)                                           \
+    X(getsockopt,     false, ENOBUFS)                                                   \
+    X(getsockname,    false, ENOBUFS)                                                   \
+    X(shutdown,       false, ENOTCONN)                                                  \
+    X(close,          false, EIO, EINTR)                                                \
+    X(epoll_create1,  false, EMFILE, ENOMEM)                                            \
+    X(epoll_ctl,      false, ENOMEM, ENOSPC)                                            \
+    X(epoll_wait,     true,  EINTR)                                                     \
+    X(poll,           true,  EINTR, ENOMEM)                                             \
+    X(read,           true,  EIO, EINTR)                                                \
+    X(write,          true,  ENOSPC, EINTR, EPIPE, EAGAIN)                              \
+    X(writev,         true,  ENOBUFS, EINTR, EPIPE, EAGAIN)                             \
+    X(pread,          true,  EIO, EINTR)                                                \
+    X(pwrite,         true,  ENOSPC, EIO, EINTR)                                        \
+    X(splice,         true,  ENOMEM, EINTR, EAGAIN)                                     \
+    X(pipe2,          false, EMFILE, ENFILE)                                            \
+    X(eventfd,        false, EMFILE)                                                    \
+    X(timerfd_create, false, EMFILE)                                                    \
+    X(mmap,           false, ENOMEM)                                                    \
+    X(munmap,         false, ENOMEM)                                                    \
+    X(memfd_create,   false, EMFILE, ENOMEM)                                            \
+    X(ftruncate,      false, ENOSPC, EIO, EINTR)                                        \
+    X(fallocate,      true,  ENOSPC, EIO, EINTR)                                        \
+    X(fsync,          false, EIO, ENOSPC)                                               \
+    X(fdatasync,      false, EIO, ENOSPC)                                               \
+    X(fstat,          false, EIO)                                                       \
+    X(open,           false, EMFILE, ENOMEM, EINTR, EIO)                                \
+    X(fopen,          false, EMFILE, ENOMEM)                                            \
+    X(fcntl,          false, EMFILE, ENOLCK)                                            \
+    X(flock,          false, ENOLCK, EINTR)                                             \
+    X(unlink,         false, EIO)                                                       \
+    X(fork,           false, EAGAIN, ENOMEM)                                            \
+    X(exec,           false, ENOMEM, EACCES)                                            \
+    X(waitpid,        true,  EINTR)                                                     \
+    X(dup2,           false, EMFILE)                                                    \
+    X(getrandom,      false, EAGAIN)                                                    \
+    X(setgroups,      false, EPERM)                                                     \
+    X(setresgid,      false, EPERM)                                                     \
+    X(setresuid,      false, EAGAIN)                                                    \
+    X(setrlimit,      false, EPERM)                                                     \
+    X(prctl,          false, EINVAL)
+/* clang-format on */
+
+#define AS_ENUM(name, ...)             CALL_##name,
+#define AS_ROW(name, interrupted, ...) {#name, interrupted, {__VA_ARGS__, 0}},
+enum { FAULT_CALLS(AS_ENUM) CALL_COUNT };
+const struct fault_call fault_calls[] = {FAULT_CALLS(AS_ROW)};
+const unsigned fault_call_count = CALL_COUNT;
+
+/** The next definition of the wrapped function, looked up once (the constructor below does so for all, before any sandbox). */
+static void *next(void **cache, const char *name)
+{
+    if (*cache == NULL) {
+        fault_depth++;
+        *cache = dlsym(RTLD_NEXT, name);
+        fault_depth--;
+    }
+    return *cache;
+}
+
+#define REAL(name, ...) ((__typeof__(&name))next(&real_##name, #name))(__VA_ARGS__)
+
+/* ---- allocations. dlsym() may allocate: it gets memory that is never freed. ---- */
+
+static _Alignas(16) char early[65536];
+static size_t early_used;
+static void *real_malloc, *real_calloc, *real_realloc, *real_free, *real_aligned_alloc, *real_posix_memalign;
+
+static void *early_alloc(size_t size)
+{
+    size_t at = early_used;
+
+    early_used += (size + 31) & ~(size_t)15;
+    if (early_used > sizeof early)
+        abort();
+    memcpy(early + at, &size, sizeof size);
+    return early + at + 16;
+}
+
+static bool is_early(const void *p)
+{
+    return (const char *)p >= early && (const char *)p < early + sizeof early;
+}
+
+void *malloc(size_t size)
+{
+    if (real_malloc == NULL && fault_depth > 0)
+        return early_alloc(size);
+    return fault_strikes(CALL_malloc) ? NULL : REAL(malloc, size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    if (real_calloc == NULL && fault_depth > 0)
+        return early_alloc(count * size); /* static memory is zero */
+    return fault_strikes(CALL_calloc) ? NULL : REAL(calloc, count, size);
+}
+
+void free(void *p)
+{
+    if (p == NULL || is_early(p) || (real_free == NULL && fault_depth > 0))
+        return;
+    REAL(free, p);
+}
+
+void *realloc(void *old, size_t size)
+{
+    if (is_early(old) || (real_realloc == NULL && fault_depth > 0)) {
+        size_t had = 0;
+        void *fresh = malloc(size);
+        if (old != NULL && is_early(old))
+            memcpy(&had, (char *)old - 16, sizeof had);
+        if (fresh != NULL && old != NULL)
+            memcpy(fresh, old, had < size ? had : size);
+        return fresh;
+    }
+    return fault_strikes(CALL_realloc) ? NULL : REAL(realloc, old, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    return fault_strikes(CALL_aligned_alloc) ? NULL : REAL(aligned_alloc, alignment, size);
+}
+
+int posix_memalign(void **out, size_t alignment, size_t size)
+{
+    return fault_strikes(CALL_posix_memalign) ? ENOMEM : REAL(posix_memalign, out, alignment, size);
+}
+
+/* ---- a call that was not made, or not in full, must not swallow an edge of an edge-triggered set ---- */
+
+#define FDS_MAX 65536
+
+static struct {
+    int epoll_fd; /* plus one; 0: in no set */
+    struct epoll_event event;
+} watched[FDS_MAX];
+static void *real_epoll_ctl;
+
+/** The kernel reports what is still ready once more, as it would if the call had really found what it said. */
+static void rearm(int fd)
+{
+    int before = errno;
+
+    if (fd >= 0 && fd < FDS_MAX && watched[fd].epoll_fd > 0)
+        (void)REAL(epoll_ctl, watched[fd].epoll_fd - 1, EPOLL_CTL_MOD, fd, &watched[fd].event);
+    errno = before;
+}
+
+int epoll_ctl(int epoll_fd, int op, int fd, struct epoll_event *event)
+{
+    if (op != EPOLL_CTL_DEL && fault_strikes(CALL_epoll_ctl))
+        return -1;
+    int rc = REAL(epoll_ctl, epoll_fd, op, fd, event);
+    if (rc == 0 && fd >= 0 && fd < FDS_MAX) {
+        watched[fd].epoll_fd = op == EPOLL_CTL_DEL ? 0 : epoll_fd + 1;
+        if (event != NULL)
+            watched[fd].event = *event;
+    }
+    return rc;
+}
+
+/* Reading and writing an eventfd takes no time and nothing else: it cannot fail, and libev relies on that. */
+static bool is_eventfd[FDS_MAX];
+
+static bool strikes_fd(unsigned call, int fd)
+{
+    if ((fd >= 0 && fd < FDS_MAX && is_eventfd[fd]) || !fault_strikes(call))
+        return false;
+    rearm(fd);
+    return true;
+}
+
+static void *real_close, *real_getsockopt;
+
+/* The descriptor is gone whatever close() says (close(2)). */
+int close(int fd)
+{
+    bool fails = fault_strikes(CALL_close);
+    int error = errno;
+
+    if (fd >= 0 && fd < FDS_MAX)
+        watched[fd].epoll_fd = 0, is_eventfd[fd] = false;
+    int rc = REAL(close, fd);
+    if (fails) {
+        errno = error;
+        return -1;
+    }
+    return rc;
+}
+
+/* ---- reads and writes that may be cut ---- */
+
+static bool is_stream(int fd)
+{
+    int type = 0, before = errno;
+    socklen_t len = sizeof type;
+    bool is_socket = REAL(getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0;
+
+    errno = before;
+    return is_socket && type == SOCK_STREAM;
+}
+
+/** How much of `len` bytes this call moves. */
+static size_t cut_stream(int fd, size_t len)
+{
+    return len > 1 && is_stream(fd) && fault_is_short() ? 1 : len;
+}
+
+static size_t cut_file(size_t len)
+{
+    return len > 1 && fault_is_short() ? (len + 1) / 2 : len;
+}
+
+#define STREAM_CALL(name, params, fd, len, ...) \
+    static void *real_##name;                   \
+    ssize_t name params                         \
+    {                                           \
+        if (strikes_fd(CALL_##name, fd))        \
+            return -1;                          \
+        size_t part = cut_stream(fd, len);      \
+        ssize_t n = REAL(name, __VA_ARGS__);    \
+        if (part < (len))                       \
+            rearm(fd);                          \
+        return n;                               \
+    }
+
+STREAM_CALL(recv, (int fd, void *to, size_t len, int flags), fd, len, fd, to, flags &MSG_PEEK ? len : part, flags)
+STREAM_CALL(send, (int fd, const void *from, size_t len, int flags), fd, len, fd, from, part, flags)
+STREAM_CALL(read, (int fd, void *to, size_t len), fd, len, fd, to, part)
+STREAM_CALL(write, (int fd, const void *from, size_t len), fd, len, fd, from, part)
+
+static void *real_splice;
+
+ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t len, unsigned flags)
+{
+    if (fault_strikes(CALL_splice)) {
+        rearm(in);
+        rearm(out);
+        return -1;
+    }
+    size_t part = len > 1 && fault_is_short() ? 1 : len;
+    ssize_t n = REAL(splice, in, in_at, out, out_at, part, flags);
+    if (part < len) {
+        rearm(in);
+        rearm(out);
+    }
+    return n;
+}
+
+#define FILE_CALL(name, params, len, ...) \
+    static void *real_##name;             \
+    ssize_t name params                   \
+    {                                     \
+        if (fault_strikes(CALL_##name))   \
+            return -1;                    \
+        size_t part = cut_file(len);      \
+        return REAL(name, __VA_ARGS__);   \
+    }
+
+FILE_CALL(pread, (int fd, void *to, size_t len, off_t at), len, fd, to, part, at)
+FILE_CALL(pwrite, (int fd, const void *from, size_t len, off_t at), len, fd, from, part, at)
+ssize_t pread64(int fd, void *to, size_t len, off64_t at)
+{
+    return pread(fd, to, len, at);
+}
+ssize_t pwrite64(int fd, const void *from, size_t len, off64_t at)
+{
+    return pwrite(fd, from, len, at);
+}
+ssize_t __pread_chk(int fd, void *to, size_t len, off_t at, size_t room);
+ssize_t __pread_chk(int fd, void *to, size_t len, off_t at, size_t room)
+{
+    return len > room ? (abort(), -1) : pread(fd, to, len, at);
+}
+ssize_t __read_chk(int fd, void *to, size_t len, size_t room);
+ssize_t __read_chk(int fd, void *to, size_t len, size_t room)
+{
+    return len > room ? (abort(), -1) : read(fd, to, len);
+}
+ssize_t __recv_chk(int fd, void *to, size_t len, size_t room, int flags);
+ssize_t __recv_chk(int fd, void *to, size_t len, size_t room, int flags)
+{
+    return len > room ? (abort(), -1) : recv(fd, to, len, flags);
+}
+
+/* ---- calls that fail or are made ---- */
+
+#define FD_CALL(type, name, params, ...)                                   \
+    static void *real_##name;                                              \
+    type name params                                                       \
+    {                                                                      \
+        return strikes_fd(CALL_##name, fd) ? -1 : REAL(name, __VA_ARGS__); \
+    }
+#define PLAIN_CALL(type, failed, name, params, ...)                           \
+    static void *real_##name;                                                 \
+    type name params                                                          \
+    {                                                                         \
+        return fault_strikes(CALL_##name) ? failed : REAL(name, __VA_ARGS__); \
+    }
+
+FD_CALL(int, accept4, (int fd, struct sockaddr *sa, socklen_t *len, int flags), fd, sa, len, flags)
+FD_CALL(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags), fd, msg, flags)
+FD_CALL(ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags), fd, msg, flags)
+FD_CALL(ssize_t, writev, (int fd, const struct iovec *iov, int count), fd, iov, count)
+PLAIN_CALL(int, -1, connect, (int fd, const struct sockaddr *sa, socklen_t len), fd, sa, len)
+PLAIN_CALL(int, -1, socket, (int family, int type, int protocol), family, type, protocol)
+PLAIN_CALL(int, -1, socketpair, (int family, int type, int protocol, int out[2]), family, type, protocol, out)
+PLAIN_CALL(int, -1, bind, (int fd, const struct sockaddr *sa, socklen_t len), fd, sa, len)
+PLAIN_CALL(int, -1, listen, (int fd, int backlog), fd, backlog)
+PLAIN_CALL(int, -1, setsockopt, (int fd, int level, int name, const void *value, socklen_t len), fd, level, name, value,
+           len)
+PLAIN_CALL(int, -1, getsockname, (int fd, struct sockaddr *sa, socklen_t *len), fd, sa, len)
+PLAIN_CALL(int, -1, shutdown, (int fd, int how), fd, how)
+PLAIN_CALL(int, -1, epoll_create1, (int flags), flags)
+PLAIN_CALL(int, -1, epoll_wait, (int fd, struct epoll_event *events, int max, int timeout), fd, events, max, timeout)
+PLAIN_CALL(int, -1, poll, (struct pollfd * fds, nfds_t count, int timeout), fds, count, timeout)
+PLAIN_CALL(int, -1, pipe2, (int out[2], int flags), out, flags)
+PLAIN_CALL(int, -1, munmap, (void *at, size_t len), at, len)
+PLAIN_CALL(int, -1, memfd_create, (const char *name, unsigned flags), name, flags)
+PLAIN_CALL(int, -1, ftruncate, (int fd, off_t size), fd, size)
+PLAIN_CALL(int, -1, fallocate, (int fd, int mode, off_t at, off_t len), fd, mode, at, len)
+PLAIN_CALL(int, -1, fsync, (int fd), fd)
+PLAIN_CALL(int, -1, fdatasync, (int fd), fd)
+PLAIN_CALL(int, -1, fstat, (int fd, struct stat *out), fd, out)
+PLAIN_CALL(int, -1, unlink, (const char *path), path)
+PLAIN_CALL(FILE *, NULL, fopen, (const char *path, const char *mode), path, mode)
+PLAIN_CALL(int, -1, dup2, (int from, int to), from, to)
+PLAIN_CALL(void *, MAP_FAILED, mmap, (void *at, size_t len, int prot, int flags, int fd, off_t offset), at, len, prot,
+           flags, fd, offset)
+PLAIN_CALL(int, -1, waitpid, (pid_t pid, int *status, int options), pid, status, options)
+
+#include <grp.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/timerfd.h>
+
+static void *real_eventfd;
+
+int eventfd(unsigned count, int flags)
+{
+    int fd = fault_strikes(CALL_eventfd) ? -1 : REAL(eventfd, count, flags);
+
+    if (fd >= 0 && fd < FDS_MAX)
+        is_eventfd[fd] = true;
+    return fd;
+}
+
+PLAIN_CALL(int, -1, timerfd_create, (clockid_t clock, int flags), clock, flags)
+PLAIN_CALL(int, -1, flock, (int fd, int operation), fd, operation)
+PLAIN_CALL(ssize_t, -1, getrandom, (void *to, size_t len, unsigned flags), to, len, flags)
+PLAIN_CALL(int, -1, setgroups, (size_t count, const gid_t *groups), count, groups)
+PLAIN_CALL(int, -1, setresgid, (gid_t a, gid_t b, gid_t c), a, b, c)
+PLAIN_CALL(int, -1, setresuid, (uid_t a, uid_t b, uid_t c), a, b, c)
+PLAIN_CALL(int, -1, setrlimit, (__rlimit_resource_t which, const struct rlimit *limit), which, limit)
+
+int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+    return fault_strikes(CALL_getsockopt) ? -1 : REAL(getsockopt, fd, level, name, value, len);
+}
+
+void *mmap64(void *at, size_t len, int prot, int flags, int fd, off64_t offset)
+{
+    return mmap(at, len, prot, flags, fd, offset);
+}
+
+int ftruncate64(int fd, off64_t size)
+{
+    return ftruncate(fd, size);
+}
+
+int fallocate64(int fd, int mode, off64_t at, off64_t len)
+{
+    return fallocate(fd, mode, at, len);
+}
+
+int fstat64(int fd, struct stat64 *out)
+{
+    return fstat(fd, (struct stat *)out);
+}
+
+FILE *fopen64(const char *path, const char *mode)
+{
+    return fopen(path, mode);
+}
+
+/* ---- those with arguments that may be missing ---- */
+
+static void *real_open, *real_fcntl, *real_prctl, *real_syscall, *real_execve, *real_fork;
+
+int open(const char *path, int flags, ...)
+{
+    va_list args;
+
+    va_start(args, flags);
+    mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    return fault_strikes(CALL_open) ? -1 : REAL(open, path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...)
+{
+    va_list args;
+
+    va_start(args, flags);
+    mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    return open(path, flags, mode);
+}
+
+int __open_2(const char *path, int flags);
+int __open_2(const char *path, int flags)
+{
+    return open(path, flags);
+}
+
+int fcntl(int fd, int command, ...)
+{
+    va_list args;
+
+    va_start(args, command);
+    void *argument = va_arg(args, void *);
+    va_end(args);
+    return fault_strikes(CALL_fcntl) ? -1 : REAL(fcntl, fd, command, argument);
+}
+
+int fcntl64(int fd, int command, ...)
+{
+    va_list args;
+
+    va_start(args, command);
+    void *argument = va_arg(args, void *);
+    va_end(args);
+    return fcntl(fd, command, argument);
+}
+
+int prctl(int option, ...)
+{
+    va_list args;
+    unsigned long a[4];
+
+    va_start(args, option);
+    for (int i = 0; i < 4; i++)
+        a[i] = va_arg(args, unsigned long);
+    va_end(args);
+    return fault_strikes(CALL_prctl) ? -1 : REAL(prctl, option, a[0], a[1], a[2], a[3]);
+}
+
+pid_t fork(void)
+{
+    if (fault_strikes(CALL_fork))
+        return -1;
+    pid_t pid = REAL(fork, );
+    if (pid == 0)
+        fault_in_child();
+    return pid;
+}
+
+int execve(const char *path, char *const *argv, char *const *envp)
+{
+    return fault_strikes(CALL_exec) ? -1 : REAL(execve, path, argv, fault_environment(envp));
+}
+
+long syscall(long number, ...)
+{
+    va_list args;
+    long a[6];
+
+    va_start(args, number);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(args, long);
+    va_end(args);
+    if (number == SYS_execveat) {
+        if (fault_strikes(CALL_exec))
+            return -1;
+        a[3] = (long)fault_environment((char *const *)a[3]);
+    }
+    return REAL(syscall, number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+#define LOOK_UP(name, ...) (void)next(&real_##name, #name);
+static void *real_exec = &real_execve; /* stands for execve and execveat: there is no function of that name */
+
+__attribute__((constructor(101))) static void look_all_up(void)
+{
+    (void)next(&real_free, "free");
+    FAULT_CALLS(LOOK_UP)
+    (void)next(&real_syscall, "syscall");
+    (void)next(&real_execve, "execve");
+}

@@ -1,0 +1,396 @@
+#!/usr/bin/python3
+"""Fail every system call and every allocation once, at every place where it is made, in master, worker and the child between them.
+
+    run.py                  a sample: a fixed stride through the points that fits --seconds (what ctest does)
+    run.py --all            every place with every plausible errno: --sites of the sites of each place
+    run.py --all --sites 0  every site: hours
+    run.py --call recv      only this call; --role worker, --stage reload likewise; --point N,N: by number, each in a daemon of its own
+    run.py --list           the points and where they are
+
+A first run of the session (session.py) records the sites: a call and the way that led to it. Those with the same way through our own
+program are one place (OpenSSL makes thousands of allocations for one certificate), of which some are taken. Then each is made to fail once while the
+stage runs in which it was first seen; points of start and stop get a daemon of their own, others share one until one of them fails.
+Afterwards the daemon must serve or have ended with a clear error; no crash, no sanitizer's report or leak, no descriptor that stays,
+nobody who waits for ever. Besides: everything with short reads and writes, and with every k-th call interrupted.
+
+MCPROXY_BIN is the daemon under test. Exit status 1 if anything failed. --report FILE: everything as JSON.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BUILD = os.path.join(os.path.dirname(os.path.dirname(HERE)), "build-dev")
+DEFAULT_LIBRARY = os.path.join(BUILD, "test", "fault", "mcfault.so")
+os.environ.setdefault("MCPROXY_BIN", os.path.join(BUILD, "mc-proxy"))
+sys.path.insert(0, HERE)
+
+import shim as shims  # noqa: E402
+from session import Session, Stuck, World, wait_until  # noqa: E402
+from symbols import Symbols, read_maps  # noqa: E402
+
+from lib.daemon import BINARY  # noqa: E402
+from lib.tls import Pki  # noqa: E402
+
+ALONE = ("start", "stop")  # stages whose points need a daemon of their own
+BATCH = 24
+EINTR_EVERY = (2, 3, 7)
+
+
+class Bench:
+    """One process of the runner: its world, its control file, its daemons one after the other."""
+
+    def __init__(self, library, directory):
+        self.directory = tempfile.mkdtemp(dir=directory)
+        os.chmod(self.directory, 0o755)
+        self.world = World(self.directory, Pki(self.directory))
+        self.shim = shims.Shim(library, os.path.join(self.directory, "control"))
+        self.serial = 0
+
+    def session(self):
+        self.serial += 1
+        return Session(self.world, self.shim, os.path.join(self.directory, str(self.serial)))
+
+    def leave(self, session):
+        self.shim.off()
+        session.daemon.kill()
+        shutil.rmtree(session.directory, ignore_errors=True)
+
+    def record(self):
+        """(sites, maps of master and worker): one undisturbed session."""
+        session, maps = self.session(), []
+        try:
+            self.shim.record()
+            for stage in Session.STAGES:
+                session.run(stage)
+                if stage == "start":
+                    wait_until(lambda: any(e["msg"] == "server is ready" for e in session.daemon.events()), 20, "readiness")
+                    maps = [read_maps(pid) for pid in (session.daemon.pid, session.daemon.workers()[0])]
+            assert not session.noted, f"the session fails without a fault: {session.noted}"
+            session.daemon.check_end()
+            return self.shim.sites(), maps
+        finally:
+            self.leave(session)
+
+    # ---- one point in a daemon of its own
+
+    def alone(self, arm, stages, may_fail_to_start=True):
+        """{"failure", "strikes", "reported"}: the stages while armed, then a check, then a clean end."""
+        session = self.session()
+        result = {"failure": None, "strikes": 0, "reported": False, "serial": self.serial}
+        try:
+            arm()
+            self._go(session, stages, may_fail_to_start)
+            result["strikes"] = self.shim.strikes
+        except Exception as error:  # noqa: BLE001: whatever it is, it is this point's failure
+            result["failure"] = f"{type(error).__name__}: {error}"
+        result["reported"] = session.reports(session.daemon.events()) or session.daemon.returncode not in (None, 0)
+        if result["failure"]:
+            result["log"] = session.daemon.log_text()[-6000:]
+            result["noted"] = session.noted
+        self.leave(session)
+        return result
+
+    def _go(self, session, stages, may_fail_to_start):
+        try:
+            session.run("start")
+        except AssertionError:
+            self._check_failed_start(session, may_fail_to_start)
+            return
+        for stage in stages[1:]:
+            session.run(stage)
+        self.shim.off()
+        if stages == ["start"] and self._has_ended(session):
+            self._check_failed_start(session, may_fail_to_start)
+            return
+        if "stop" not in stages:
+            session.check_serves()
+            session.stop()
+        session.check_log(session.daemon.events())
+        session.daemon.expects_failure = session.daemon.returncode == 1 and "stop" in stages
+        session.daemon.check_end()
+
+    @staticmethod
+    def _has_ended(session):
+        """Sockets listen before the database is loaded, which may still fail: wait for the one or the other."""
+        wait_until(lambda: session.daemon.returncode is not None or
+                   any(e["msg"] == "server is ready" for e in session.daemon.events()), 15, "readiness or an end")
+        if session.daemon.returncode is not None:
+            session.daemon.wait()
+        return session.daemon.returncode is not None
+
+    def _check_failed_start(self, session, may_fail):
+        """A start that fails says why, and ends with a status that means that."""
+        if session.daemon.returncode is None:
+            raise Stuck(f"neither up nor ended: {session.daemon.log_text()[-500:]}")
+        session.daemon.expects_failure = True
+        session.daemon.check_end()
+        code = session.daemon.returncode
+        if not may_fail or code not in (1, 78) or not session.daemon.log_text().strip():
+            raise AssertionError(f"the start ended with {code}: {session.daemon.log_text()[-500:]!r}")
+
+    # ---- several points in one daemon
+
+    def batch(self, points):
+        """The result of each point; None for those that have to be run alone."""
+        session, results = self.session(), [None] * len(points)
+        try:
+            session.run("start")
+            session.check_serves()
+            for i, point in enumerate(points):
+                results[i] = self._one(session, point)
+                if results[i] is None or results[i]["failure"]:
+                    results[i] = None  # once more, alone: a fault must not be blamed for its predecessor's
+                    return results
+            session.stop()
+            session.check_log(session.daemon.events())
+            session.daemon.check_end()
+        except Exception:  # noqa: BLE001: which of them it was is found out by running each alone
+            return [None] * len(points)
+        finally:
+            self.leave(session)
+        return results
+
+    def _one(self, session, point):
+        session.noted.clear()
+        events = len(session.daemon.events())
+        before = session.descriptors()
+        self.shim.arm_site(point)
+        try:
+            session.run(Session.STAGES[point["stage"]])
+            strikes = self.shim.strikes
+            self.shim.off()
+            session.check_serves()
+            if Session.STAGES[point["stage"]] == "reload":
+                assert session.reload_with(session.text([session.main, session.announced])), "no reload works any more"
+            session.check_log(session.daemon.events()[events:])
+            self._check_descriptors(session, before)
+        except Exception as error:  # noqa: BLE001
+            return {"failure": str(error), "strikes": 1}
+        if strikes == 0:
+            return None
+        return {"failure": None, "strikes": strikes, "reported": session.reports(session.daemon.events()[events:])}
+
+    @staticmethod
+    def _check_descriptors(session, before):
+        """None stays behind; one more may be another thing's (the spare pipe of a pool, a resolver's socket), a second is not."""
+        def settled():
+            now = session.descriptors()
+            settled.now = now
+            return all(now[pid] <= before[pid] + 6 for pid in now if pid in before)
+        wait_until(settled, 4, f"descriptors as before ({before})")
+
+
+# ---- processes of the runner
+
+_bench = None
+
+
+def _begin(library, directory):
+    global _bench
+    _bench = Bench(library, directory)
+
+
+def _record():
+    return _bench.record()
+
+
+def _batch(points):
+    return _bench.batch(points)
+
+
+def _alone(point):
+    stages = Session.STAGES[:point["stage"] + 1]
+    return _bench.alone(lambda: _bench.shim.arm_site(point), stages)
+
+
+def _everywhere(mode):
+    """The whole session with every k-th call interrupted, or with everything cut short; here nothing may fail for a client."""
+    kind, roles, n = mode
+    arm = (lambda: _bench.shim.arm_every(n, roles)) if kind == "eintr" else (lambda: _bench.shim.arm_short(roles))
+    result = _bench.alone(arm, Session.STAGES, may_fail_to_start=False)
+    if result["failure"] is None and result["strikes"] == 0:
+        result["failure"] = "nothing was struck"
+    return result
+
+
+# ---- the coordinator
+
+def thinned(sites, symbols, limit):
+    """At most `limit` sites of each place, evenly spread; 0: all."""
+    # Where the dynamic linker lacks memory (for thread-local data), it ends the process by itself: nobody can do better.
+    sites = [s for s in sites if not symbols[s["role"] == shims.WORKER].is_in_linker(s["frames"][:2])]
+    if not limit:
+        return sites
+    places = {}
+    for site in sites:
+        ours = tuple(f for f in site["frames"] if symbols[site["role"] == shims.WORKER].is_in(f, BINARY))
+        places.setdefault((site["role"], site["call"], site["stage"], ours), []).append(site)
+    kept = {id(place[i * len(place) // limit]) for place in places.values() for i in range(limit)}
+    return [site for site in sites if id(site) in kept]
+
+
+def points_of(sites, calls, every_error):
+    """A point for each site and error; with every_error False, one of the errors in turn."""
+    points = []
+    for i, site in enumerate(sites):
+        errors = calls.errors[site["call"]]
+        for error in errors if every_error else [errors[i % len(errors)]]:
+            points.append({**site, "error": error, "name": calls.names[site["call"]]})
+    for number, point in enumerate(points):
+        point["number"] = number
+    return points
+
+
+def chosen(points, options):
+    if options.point:
+        return [points[int(n)] for n in options.point.split(",")]
+    roles = {name: role for role, name in shims.ROLES.items()}
+    return [p for p in points if (not options.call or p["name"] in options.call.split(",")) and
+            (not options.role or p["role"] == roles[options.role]) and
+            (not options.stage or Session.STAGES[p["stage"]] == options.stage)]
+
+
+def in_batches(points):
+    """Points of one stage together; alone where they have to be."""
+    batches = []
+    for point in sorted(points, key=lambda p: (Session.STAGES[p["stage"]] in ALONE, p["number"])):
+        alone = Session.STAGES[point["stage"]] in ALONE
+        if alone or not batches or batches[-1][0]["stage"] != point["stage"] or len(batches[-1]) >= BATCH:
+            batches.append([])
+        batches[-1].append(point)
+    return batches
+
+
+class Sweep:
+    """Runs points until they are done or the time is over."""
+
+    def __init__(self, pool, symbols, deadline):
+        self.pool, self.symbols, self.deadline = pool, symbols, deadline
+        self.done, self.skipped = [], 0
+
+    def run(self, batches):
+        waiting = {}
+        queue = list(reversed(batches))
+        while queue or waiting:
+            while queue and len(waiting) < 2 * self.pool._max_workers and time.monotonic() < self.deadline:
+                self._submit(queue.pop(), waiting)
+            if not waiting:
+                break
+            finished, _ = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in finished:
+                queue.extend(self._take(waiting.pop(future), future.result()))
+        self.skipped = sum(map(len, queue))
+
+    def _submit(self, batch, waiting):
+        if len(batch) == 1:
+            waiting[self.pool.submit(_alone, batch[0])] = batch
+        else:
+            waiting[self.pool.submit(_batch, batch)] = batch
+
+    def _take(self, batch, results):
+        """Notes results; returns what has to be run (again)."""
+        if len(batch) == 1:
+            self._note(batch[0], results)
+            return []
+        again, rest = [], []
+        for i, (point, result) in enumerate(zip(batch, results)):
+            if result is not None:
+                self._note(point, result)
+            elif any(results) and (again or i > 0) and again:
+                rest.append(point)  # behind the one at which the batch ended
+            else:
+                again.append([point])
+        if not any(results):  # the batch failed as a whole
+            again, rest = [[p] for p in batch], []
+        return again + ([rest] if rest else [])
+
+    def _note(self, point, result):
+        self.done.append({**point, **result})
+        if result["failure"]:
+            print(f"FAILED {self.describe(point)}\n    {result['failure']}", flush=True)
+
+    def describe(self, point):
+        return (f"#{point['number']} {shims.ROLES[point['role']]}/{Session.STAGES[point['stage']]} {point['name']} {point['error']}: "
+                + self.symbols[point["role"] == shims.WORKER].names(point["frames"][:7]))
+
+
+def summary(sweep, everywhere):
+    done = sweep.done
+    struck = [r for r in done if r["strikes"]]
+    failed = [r for r in done + everywhere if r["failure"]]
+    silent = [r for r in struck if not r["failure"] and not r["reported"]]
+    print(f"{len(done)} points: {len(struck)} struck, {len(done) - len(struck)} not reached again, {len(silent)} without a word, "
+          f"{len(failed)} failed; {sweep.skipped} left for want of time")
+    return failed, silent
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--library", default=DEFAULT_LIBRARY)
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--silent", action="store_true", help="list points that went without a word")
+    parser.add_argument("--call")
+    parser.add_argument("--role", choices=shims.ROLES.values())
+    parser.add_argument("--stage", choices=Session.STAGES)
+    parser.add_argument("--point")
+    parser.add_argument("--seconds", type=float, default=0, help="begin no further point after so long; 0: none is left out")
+    parser.add_argument("--stride", type=int, default=0, help="each so manieth point; 0: 1 with --all, else 61")
+    parser.add_argument("--sites", type=int, default=3, help="so many sites of each place; 0: all")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--report")
+    options = parser.parse_args()
+    calls = shims.Calls(options.library)
+    began = time.monotonic()
+    directory = tempfile.mkdtemp(prefix="mc-proxy-fault-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    os.chmod(directory, 0o755)
+    pool = concurrent.futures.ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"), _begin,
+                                                  (os.path.abspath(options.library), directory))
+    try:
+        with pool:
+            sites, maps = pool.submit(_record).result()
+            symbols = [Symbols(m) for m in maps]
+            points = points_of(thinned(sites, symbols, options.sites), calls, options.all)
+            print(f"{len(sites)} sites, {len(points)} points", flush=True)
+            sweep = Sweep(pool, symbols, began + options.seconds if options.seconds else float("inf"))
+            picked = chosen(points, options)
+            if options.list:
+                for point in picked:
+                    print(sweep.describe(point))
+                return 0
+            everywhere = run_everywhere(pool) if picked and len(picked) == len(points) else []
+            stride = options.stride or (1 if options.all or len(picked) < len(points) else 61)
+            sweep.run(in_batches(picked[::stride]))
+        failed, silent = summary(sweep, everywhere)
+        if options.silent:
+            for point in silent:
+                print("silent", sweep.describe(point))
+        if options.report:
+            with open(options.report, "w", encoding="utf-8") as f:
+                json.dump({"done": sweep.done, "everywhere": everywhere}, f, indent=1)
+        return 1 if failed else 0
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def run_everywhere(pool):
+    """The modes in which everything is disturbed."""
+    modes = [("short", role, 1) for role in (shims.WORKER, shims.MASTER)] + [("eintr", shims.EVERYBODY, n) for n in EINTR_EVERY]
+    results = []
+    for mode, result in zip(modes, pool.map(_everywhere, modes)):
+        results.append(result)
+        if result["failure"]:
+            print(f"FAILED {mode}: {result['failure']}\n{result.get('log', '')[-3000:]}", flush=True)
+    return results
+
+
+if __name__ == "__main__":
+    sys.exit(main())
