@@ -341,3 +341,17 @@ def world_restart(world, heir):
         world.look()
     world.kill_all()
     world.begin()
+
+
+def test_a_new_server_waits_for_workers_of_a_killed_one_that_get_no_processor(new_daemon, backend):
+    """They hold the addresses until they have run for a moment, and on a busy machine that may take a second or two. Here we hold one."""
+    listener = Listener([f"* {backend(EchoBackend).address}"])
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(("127.0.0.1", listener.port))
+        held.listen()
+        daemon = new_daemon([listener]).launch()
+        time.sleep(2)
+        assert daemon.is_running(), daemon.log_text()
+    daemon.wait_for_log(lambda e: e["msg"] == "server is ready")
+    assert clients.enters(listener.port, hello.client_hello(b"www.example.com"))
