@@ -132,8 +132,9 @@ def test_system_calls_of_a_short_connection(release_proxy, backend, tmp_path, se
     assert extra > 0 or per_connection <= CONTRACT_CALLS
 
 
-# Measured: 1.1 reads, 1.1 writes, 0.5 epoll_ctl. Under strace the proxy is slower than its peers, so reads are full.
-CALLS_PER_MIB = 3.2
+# Measured: 1.1 reads, 1.1 writes, 0.5 epoll_ctl; more on a busy machine, where the peers are slower than a proxy under strace and reads
+# are not full. Reads of 256 KiB would make 8.
+CALLS_PER_MIB = 4.5
 BULK_MIB = 256
 
 
