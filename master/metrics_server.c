@@ -127,6 +127,7 @@ static void on_acceptable(EV_P_ ev_io *io, int revents)
 {
     struct metrics_server *server = server_check(io->data);
 
+    (void)loop;
     /* EV_ERROR: the kernel had no memory to watch it, and the loop has stopped to. */
     for (unsigned i = 0; i < ACCEPT_BATCH_MAX && !(revents & EV_ERROR); i++) {
         int fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
