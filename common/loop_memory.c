@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 /* libev doubles its arrays: that of descriptors takes 16 bytes each, those of watchers less; this is enough for one of 4,096. */
-#define RESERVE_BYTES (64u * 1024)
+#define RESERVE_BYTES ((size_t)64 * 1024)
 
 static void *reserve;
 static bool was_needed;

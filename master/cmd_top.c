@@ -8,12 +8,14 @@
 #include <unistd.h>
 
 #include "admin_client.h"
+#include "client_counts.h"
 #include "clock.h"
 #include "err.h"
 #include "mc_proxy/v1/admin.pb-c.h"
 #include "screen.h"
 #include "shm_layout.h"
 #include "terminal.h"
+#include "top_feed.h"
 #include "top_view.h"
 
 #define TOP_TIMEOUT_MS  10000
@@ -28,7 +30,9 @@ struct top_job {
     struct admin_client client;
     struct top top;
     struct top_layout layout;
-    bool has_rows; /* -n was given */
+    struct top_feed feed;          /* fd -1: clients are not asked for */
+    struct client_counts *clients; /* NULL: the same */
+    bool has_rows;                 /* -n was given */
     bool is_terminal;
     uint64_t interval_ms;
     uint64_t pages_left; /* UINT64_MAX: no end */
@@ -129,16 +133,27 @@ static bool wait_next(struct top_job *job, const McProxy__V1__GetStatusResponse 
                       uint64_t until_ms)
 {
     for (;;) {
-        switch (terminal_wait(-1, until_ms)) {
+        switch (terminal_wait(job->feed.fd, until_ms)) {
         case TERMINAL_END: return false;
         case TERMINAL_NOTHING: return true;
-        case TERMINAL_READABLE: break;
+        case TERMINAL_READABLE: top_feed_read(&job->feed, job->clients); break;
         case TERMINAL_RESIZED:
             if (show_page(job, status, why) != 0 || fflush(stdout) != 0)
                 return false;
             break;
         }
     }
+}
+
+static void look(struct top_job *job, const McProxy__V1__GetStatusResponse *status)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+
+    top_look(&job->top, status, now_ms);
+    if (job->clients == NULL)
+        return;
+    client_counts_look(job->clients, &job->top.groups[TOP_BY_CLIENT], now_ms);
+    job->top.lost = job->feed.lost;
 }
 
 /** One look, shown, and the wait behind it. @return does it go on? */
@@ -151,7 +166,7 @@ static bool turn(struct top_job *job, int *rc_out)
     bool is_answer = ask(job, &status, &why) == 0;
 
     if (is_answer)
-        top_look(&job->top, status, clock_monotonic_ms());
+        look(job, status);
     /* Where pages stay, one without rates says nothing. */
     bool is_shown = job->is_terminal || !is_answer || rates_are_known(&job->top.all);
     *rc_out = is_shown ? show_page(job, status, why_data) : 0;
@@ -164,15 +179,29 @@ static bool turn(struct top_job *job, int *rc_out)
     return goes_on;
 }
 
+static int start_feed(struct top_job *job)
+{
+    if (!job->layout.is_shown[TOP_BY_CLIENT])
+        return 0;
+    job->clients = client_counts_new();
+    if (job->clients == NULL)
+        return ERR_NO_MEMORY;
+    return top_feed_start(&job->feed, job->client.command, &job->connection);
+}
+
 static int run_top(struct top_job *job)
 {
-    int rc;
+    int rc = start_feed(job);
 
     job->is_terminal = isatty(STDOUT_FILENO) != 0;
-    terminal_begin();
-    while (turn(job, &rc))
-        ;
-    terminal_end();
+    if (rc == 0) {
+        terminal_begin();
+        while (turn(job, &rc))
+            ;
+        terminal_end();
+    }
+    top_feed_stop(&job->feed);
+    client_counts_free(&job->clients);
     if (rc == 0)
         return CLI_DONE;
     cli_error(job->client.command, "%s", err_text(rc));
@@ -196,10 +225,7 @@ static bool read_interval(const char *text, uint64_t *ms_out)
 
 static bool read_count(const char *text, uint64_t max, uint64_t *out)
 {
-    if (*text == '\0' || strspn(text, "0123456789") != strlen(text) || strlen(text) > 9)
-        return false;
-    *out = strtoull(text, NULL, 10);
-    return *out >= 1 && *out <= max;
+    return cli_parse_number(text, max, out) && *out >= 1;
 }
 
 /** Which tables; without a word those that are cheap and say most. */
@@ -229,7 +255,8 @@ static int read_words(const struct cli_command *command, const struct top_words 
     job->interval_ms = 1000;
     job->pages_left = UINT64_MAX;
     if (!choose_tables(job, words->by))
-        return cli_usage_error(command, "there is no table by %s: expected route, reason or listener", words->by);
+        return cli_usage_error(command, "there is no table by %s: expected route, client, reason or listener",
+                               words->by);
     if (words->interval != NULL && !read_interval(words->interval, &job->interval_ms))
         return cli_usage_error(command, "%s is no interval: expected 0.1 to 3600 seconds", words->interval);
     if (words->rows != NULL && !read_count(words->rows, SHM_ROUTE_SERIES_MAX, &rows))
@@ -243,11 +270,11 @@ static int read_words(const struct cli_command *command, const struct top_words 
 
 static int run(const struct cli_command *command, int argc, char **argv)
 {
-    struct top_job job = {0};
+    struct top_job job = {.feed.fd = -1};
     struct top_words words = {0};
     const struct cli_option options[] = {
         CLIENT_CONNECTION_OPTIONS(job.connection),
-        {"by", 'b', "WHAT", "one table: route, reason or listener", .value_out = &words.by},
+        {"by", 'b', "WHAT", "one table: route, client, reason or listener", .value_out = &words.by},
         {"interval", 'i', "S", "seconds between pages; else 1", .value_out = &words.interval},
         {"rows", 'n', "N", "rows of each table; else what fits, or 10", .value_out = &words.rows},
         {"pages", .argument = "N", .help = "end after so many pages", .value_out = &words.pages},

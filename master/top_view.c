@@ -26,6 +26,7 @@ struct group {
 
 static const struct group groups[TOP_BY_COUNT] = {
     [TOP_BY_ROUTE] = {"route", "ROUTE", {"NEW/s", "FAILED/s", "IN/s", "OUT/s"}},
+    [TOP_BY_CLIENT] = {"client", "CLIENT", {"ENDED/s", "FAILED/s", "IN/s", "OUT/s"}},
     [TOP_BY_REASON] = {"reason", "REASON", {"ENDED/s"}},
     [TOP_BY_LISTENER] = {"listener", "LISTENER", {"NEW/s", "FAILED/s", "IN/s", "OUT/s"}},
 };
@@ -199,6 +200,8 @@ static void print_table(const struct top *top, enum top_by by, const struct top_
         print_number(true, r->rows[i].counters[0], to);
         fputc('\n', to);
     }
+    if (by == TOP_BY_CLIENT && top->lost > 0)
+        fprintf(to, "(%" PRIu64 " connections came faster than they could be told)\n", top->lost);
     if (r->is_short)
         fputs("(more rows than there is memory for)\n", to);
 }

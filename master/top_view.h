@@ -11,9 +11,9 @@ struct McProxy__V1__GetStatusResponse; /* mc_proxy/v1/admin.pb-c.h */
 
 /* A page of `mc-proxy top`: what happens per second, over all and by something. */
 
-enum top_by { TOP_BY_ROUTE, TOP_BY_REASON, TOP_BY_LISTENER, TOP_BY_COUNT };
+enum top_by { TOP_BY_ROUTE, TOP_BY_CLIENT, TOP_BY_REASON, TOP_BY_LISTENER, TOP_BY_COUNT };
 
-/** "route", "reason", ...; for the option and its help. */
+/** "route", "client", ...; for the option and its help. */
 const char *top_by_word(enum top_by by);
 
 /** What is looked at. Each of the groups has its own values: see top_view.c. */
@@ -21,12 +21,13 @@ struct top {
     struct rates all; /* one row */
     struct rates groups[TOP_BY_COUNT];
     bool is_by_route; /* otherwise routes are not asked for */
+    uint64_t lost;    /* connections that clients were not told of */
 };
 
 void top_init(struct top *top);
 void top_fini(struct top *top);
 
-/** One look at everything. */
+/** One look at everything but clients, which client_counts_look() puts. */
 void top_look(struct top *top, const struct McProxy__V1__GetStatusResponse *status, uint64_t now_ms);
 
 /** How a page is laid out. */

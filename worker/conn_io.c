@@ -1,30 +1,40 @@
-/* The epoll set of the connections. An event carries the connection's address, and in its lowest bit which side it is about. */
+/* The worker's epoll set. An event carries the address of what it is about, and in the lowest two bits what that is. */
 
 #include "conn_io.h"
 
 #include <errno.h>
-#include <ev.h>
 #include <sys/epoll.h>
 
 #include "conn.h"
 #include "err.h"
+#include "listener.h"
 #include "worker.h"
 
 #define EVENTS_PER_TURN 128
-#define BACK_BIT        ((uintptr_t)1)
+#define LOOKS_MIN       4
+#define LOOKS_MAX       64
 
-static uint64_t tag_of(struct conn *c, const struct conn_side *side)
+enum tag {
+    TAG_FRONT,
+    TAG_BACK,
+    TAG_LISTENER,
+    TAG_LOOP,
+    TAG_MASK = 3,
+};
+
+static uint64_t tag_of(const void *object, enum tag tag)
 {
-    return (uintptr_t)c | (side == &c->back ? BACK_BIT : 0);
+    return (uintptr_t)object | tag;
 }
 
 static int control(struct conn *c, struct conn_side *side, int operation)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET, .data.u64 = tag_of(c, side)};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET,
+                                .data.u64 = tag_of(c, side == &c->back ? TAG_BACK : TAG_FRONT)};
 
     if (side->is_watched_for_write)
         event.events |= EPOLLOUT;
-    return epoll_ctl(conn_worker(c)->conn_epoll_fd, operation, side->fd, &event);
+    return epoll_ctl(conn_worker(c)->epoll_fd, operation, side->fd, &event);
 }
 
 bool conn_io_watch(struct conn *c, struct conn_side *side, bool wants_write)
@@ -56,35 +66,55 @@ static void note(struct conn_side *side, uint32_t events)
         side->is_writable = true;
 }
 
-static void take_event(const struct epoll_event *event)
+static void take_conn_event(struct conn *c, enum tag tag, uint32_t events)
 {
-    struct conn *c =
-        (struct conn *)(uintptr_t)(event->data.u64 & ~(uint64_t)BACK_BIT); // NOLINT(performance-no-int-to-ptr)
-
     if (c->magic == CONN_MAGIC_DEAD)
-        return; /* an earlier event of this batch was its last */
+        return; /* an earlier event of this turn was its last */
     CHECK_MAGIC(c, CONN_MAGIC);
-    struct conn_side *side = event->data.u64 & BACK_BIT ? &c->back : &c->front;
+    struct conn_side *side = tag == TAG_BACK ? &c->back : &c->front;
     if (side->fd < 0)
         return;
-    note(side, event->events);
+    note(side, events);
     conn_run(c);
 }
 
-static void on_conn_events(EV_P_ ev_io *io, int revents)
+/*
+ * To sleep and be woken costs a worker more CPU than to look some dozens of times, and what it waits for in traffic is often only
+ * microseconds away: the hello behind a connect, the answer of a near backend. So it looks before it sleeps: twice as often after a
+ * look that found something, a little less often after each sleep, so that at rest it hardly looks at all.
+ */
+static int wait_for_events(struct worker *w, struct epoll_event *events)
 {
-    struct worker *w = io->data;
-    struct epoll_event events[EVENTS_PER_TURN];
-
-    (void)loop;
-    CHECK_MAGIC(w, WORKER_MAGIC);
-    if (revents & EV_ERROR) {
-        worker_give_up(w, "the connections cannot be watched; the worker ends");
-        return;
+    for (unsigned i = 0; i < w->looks; i++) {
+        int n = epoll_wait(w->epoll_fd, events, EVENTS_PER_TURN, 0);
+        if (n > 0) {
+            if (w->looks < LOOKS_MAX)
+                w->looks *= 2;
+            return n;
+        }
     }
-    int n = epoll_wait(w->conn_epoll_fd, events, EVENTS_PER_TURN, 0);
-    for (int i = 0; i < n; i++)
-        take_event(&events[i]);
+    if (w->looks > LOOKS_MIN)
+        w->looks -= LOOKS_MIN;
+    return epoll_wait(w->epoll_fd, events, EVENTS_PER_TURN, -1);
+}
+
+bool conn_io_turn(struct worker *w)
+{
+    struct epoll_event events[EVENTS_PER_TURN];
+    bool is_loop_ready = false;
+    int n = wait_for_events(w, events);
+
+    for (int i = 0; i < n; i++) {
+        enum tag tag = events[i].data.u64 & TAG_MASK;
+        void *object = (void *)(uintptr_t)(events[i].data.u64 - tag); // NOLINT(performance-no-int-to-ptr)
+        if (tag == TAG_LOOP)
+            is_loop_ready = true;
+        else if (tag == TAG_LISTENER)
+            listener_accept(object);
+        else
+            take_conn_event(object, tag, events[i].events);
+    }
+    return is_loop_ready;
 }
 
 void conn_io_bury(struct worker *w, struct conn *c)
@@ -94,14 +124,8 @@ void conn_io_bury(struct worker *w, struct conn *c)
     w->dead_conns = c;
 }
 
-/** Before the loop waits, no event of an old batch is left, and nobody walks along connections or listeners. */
-static void on_prepare(EV_P_ ev_prepare *prepare, int revents)
+void conn_io_end_turn(struct worker *w)
 {
-    struct worker *w = prepare->data;
-
-    (void)loop;
-    (void)revents;
-    CHECK_MAGIC(w, WORKER_MAGIC);
     if (hello_budget_is_over(&w->hellos))
         conn_wait_evict(w);
     while (w->dead_conns != NULL) {
@@ -111,16 +135,28 @@ static void on_prepare(EV_P_ ev_prepare *prepare, int revents)
     }
 }
 
+bool conn_io_watch_listener(struct listener *l, bool on)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = tag_of(l, TAG_LISTENER)};
+
+    return epoll_ctl(l->worker->epoll_fd, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, l->fd, &event) == 0;
+}
+
+int conn_io_join_loop(struct worker *w, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = tag_of(w, TAG_LOOP)};
+
+    return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : ERR_SYSTEM;
+}
+
+void conn_io_leave_loop(struct worker *w, int fd)
+{
+    (void)epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
 int conn_io_start(struct worker *w)
 {
-    w->conn_epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (w->conn_epoll_fd < 0)
-        return ERR_SYSTEM;
-    ev_io_init(&w->conn_events, on_conn_events, w->conn_epoll_fd, EV_READ);
-    w->conn_events.data = w;
-    ev_io_start(w->loop, &w->conn_events);
-    ev_prepare_init(&w->bury_prepare, on_prepare);
-    w->bury_prepare.data = w;
-    ev_prepare_start(w->loop, &w->bury_prepare);
-    return 0;
+    w->looks = LOOKS_MIN;
+    w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    return w->epoll_fd >= 0 ? 0 : ERR_SYSTEM;
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "conn_io.h"
 #include "ctl_codec.h"
 #include "ctl_socket.h"
 #include "err.h"
@@ -67,7 +68,10 @@ static int send_removed(uint16_t id)
 /** The answer to the latest query; it goes as soon as the socket takes it. Who asks anew before that wants no other any more. */
 static struct {
     size_t len; /* 0: none */
-    _Alignas(8) uint8_t data[QUERY_ANSWER_MAX];
+    union {
+        struct ctl_query_answer message;
+        uint8_t data[QUERY_ANSWER_MAX];
+    };
 } unsent_answer;
 
 static int send_answer(void)
@@ -210,7 +214,7 @@ static int answer_query(struct worker *w, struct bytes payload, int passed_fd)
 
     (void)passed_fd;
     memcpy(&query, payload.ptr, sizeof query);
-    unsent_answer.len = query_answer(w, &query, unsent_answer.data);
+    unsent_answer.len = query_answer(w, &query, &unsent_answer.message);
     if (!ev_is_active(&w->control_writes))
         control_send_rest(w);
     return 0;
@@ -264,6 +268,7 @@ static void on_control_readable(EV_P_ ev_io *io, int revents)
     if (rc == 0 || rc == ERR_UNAVAILABLE)
         return;
     ev_io_stop(loop, io);
+    conn_io_leave_loop(w, io->fd);
     if (rc != ERR_CLOSED) {
         /* Both ends are the same binary: only a bug or a lack of memory comes here. The master replaces us. */
         log_text(LOG_ERROR, "a control message could not be carried out; the worker stops accepting");
@@ -272,11 +277,12 @@ static void on_control_readable(EV_P_ ev_io *io, int revents)
     worker_drain(w);
 }
 
-void control_start(struct worker *w)
+int control_start(struct worker *w)
 {
     ev_io_init(&w->control_io, on_control_readable, HANDOVER_FD_CONTROL, EV_READ);
     w->control_io.data = w;
     ev_io_start(w->loop, &w->control_io);
     ev_io_init(&w->control_writes, on_control_writable, HANDOVER_FD_CONTROL, EV_WRITE);
     w->control_writes.data = w;
+    return conn_io_join_loop(w, HANDOVER_FD_CONTROL);
 }

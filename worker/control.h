@@ -10,8 +10,8 @@ struct worker;
 /** Wait for the handover record, the first message on the control socket. 0 or an error with its reason. */
 int control_receive_handover(struct handover *out, struct strbuf *why) MUST_CHECK;
 
-/** Begin to serve the control socket in the worker's loop. */
-void control_start(struct worker *w);
+/** Begin to serve the control socket in the worker's loop. 0 or ERR_SYSTEM with errno. */
+int control_start(struct worker *w) MUST_CHECK;
 
 /** Tell the master something. A master that is gone or does not listen is noticed elsewhere. */
 void control_tell_ready(void);

@@ -11,6 +11,7 @@
 #include "bytes.h"
 #include "conn.h"
 #include "conn_cap.h"
+#include "conn_io.h"
 #include "err.h"
 #include "log_event.h"
 #include "worker.h"
@@ -33,7 +34,7 @@ static bool accept_one(struct listener *l)
     bool try_read_now = l->early_wait == 0;
 
     peer.ss_family = AF_UNSPEC;
-    int fd = accept4(l->io.fd, (struct sockaddr *)&peer, &peer_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(l->fd, (struct sockaddr *)&peer, &peer_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
         l->early_wait -= !try_read_now;
         conn_accept(l, fd, &peer, try_read_now);
@@ -54,22 +55,14 @@ static bool accept_one(struct listener *l)
 }
 
 /*
- * One accept per wakeup costs a wait per connection under load; accepting until EAGAIN costs a failed call per connection
+ * One accept per turn costs a wait per connection under load; accepting until EAGAIN costs a failed call per connection
  * otherwise. So the batch doubles while the queue fills it, and falls back to one as soon as it does not.
  */
-static void on_listener_readable(EV_P_ ev_io *io, int revents)
+void listener_accept(struct listener *l)
 {
-    struct listener *l = io->data;
-
-    (void)loop;
     CHECK_MAGIC(l, LISTENER_MAGIC);
-    if (revents &
-        EV_ERROR) { /* the kernel had no memory to watch it, and the loop has stopped to: again when the pause is over */
-        worker_pause_accept(l->worker);
-        return;
-    }
     unsigned wanted = l->batch, accepted = 0;
-    while (accepted < wanted && l->io.fd >= 0 && !l->worker->is_accept_paused && !is_worker_full(l->worker) &&
+    while (accepted < wanted && l->fd >= 0 && !l->worker->is_accept_paused && !is_worker_full(l->worker) &&
            accept_one(l))
         accepted++;
     if (accepted < wanted) {
@@ -133,12 +126,13 @@ int listener_add(struct worker *w, const struct ctl_listener *spec, int fd)
     l->active = &w->stats->active[l->id][w->slot];
     l->active_row = w->stats->active[l->id];
     l->max_connections = &w->view.tables->listeners[l->id].max_connections;
-    ev_io_init(&l->io, on_listener_readable, fd, EV_READ);
-    l->io.data = l;
-    l->next = w->listeners;
-    w->listeners = l;
+    l->fd = fd;
+    struct listener **end = &w->listeners;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = l;
     count_listener(w, 1);
-    if (w->state == WORKER_RUNNING)
+    if (w->is_accepting)
         listener_watch(l, true);
     return 0;
 }
@@ -153,7 +147,7 @@ int listener_update(struct worker *w, const struct ctl_listener *spec)
 struct listener *listener_find(struct worker *w, uint16_t id)
 {
     for (struct listener *l = w->listeners; l != NULL; l = l->next) {
-        if (l->id == id && l->io.fd >= 0)
+        if (l->id == id && l->fd >= 0)
             return l;
     }
     return NULL;
@@ -161,17 +155,18 @@ struct listener *listener_find(struct worker *w, uint16_t id)
 
 void listener_watch(struct listener *l, bool on)
 {
-    if (l->io.fd < 0 || on == (bool)ev_is_active(&l->io))
+    if (l->fd < 0 || on == l->is_watched)
         return;
-    if (on)
-        ev_io_start(l->worker->loop, &l->io);
-    else
-        ev_io_stop(l->worker->loop, &l->io);
+    l->is_watched = on;
+    if (!conn_io_watch_listener(l, on)) {
+        l->is_watched = false;
+        worker_pause_accept(l->worker); /* and try again */
+    }
 }
 
 static void free_unused(struct listener *l)
 {
-    if (l->conns > 0 || l->io.fd >= 0)
+    if (l->conns > 0 || l->fd >= 0)
         return;
     for (struct listener **at = &l->worker->listeners; *at != NULL; at = &(*at)->next) {
         if (*at == l) {
@@ -186,18 +181,14 @@ static void free_unused(struct listener *l)
 
 void listener_close(struct listener *l)
 {
-    if (l->io.fd < 0)
+    if (l->fd < 0)
         return;
     l->conns++; /* holds the object while the queue is served */
     for (unsigned i = 0; i < ACCEPT_CLOSING_MAX && !is_worker_full(l->worker) && accept_one(l); i++)
         ;
-    listener_watch(l, false);
-    /*
-     * As long as the master has its copy, the kernel goes on reporting the socket under a number that is ours no more. libev cannot
-     * take that out of its epoll set, and makes a new one when it happens.
-     */
-    close(l->io.fd);
-    l->io.fd = -1;
+    listener_watch(l, false); /* the master has a copy: closing ours would not take the socket out of the set */
+    close(l->fd);
+    l->fd = -1;
     count_listener(l->worker, -1);
     listener_conn_ended(l);
 }

@@ -1,7 +1,6 @@
 #ifndef LISTENER_H
 #define LISTENER_H
 
-#include <ev.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -20,10 +19,11 @@ struct listener {
     uint8_t no_route_mode; /* enum no_route_mode */
     struct listener *next;
     struct worker *worker;
-    ev_io io;           /* io.fd is -1 once the socket was closed */
+    int fd;             /* -1 once the socket was closed */
+    bool is_watched;    /* in the epoll set */
     uint32_t conns;     /* open connections; a removed listener is freed with its last one */
-    uint8_t batch;      /* accepts per wakeup, see on_listener_readable() */
-    uint8_t batch_wait; /* wakeups until a larger batch is tried again */
+    uint8_t batch;      /* accepts per turn, see listener_accept() */
+    uint8_t batch_wait; /* turns until a larger batch is tried again */
     uint8_t early_wait; /* accepts until reading at accept is tried again */
     uint16_t trusted_count;
     struct ip_cidr *trusted;
@@ -46,6 +46,9 @@ struct listener *listener_find(struct worker *w, uint16_t id);
 
 /** Begin or stop to watch the socket. */
 void listener_watch(struct listener *l, bool on);
+
+/** The queue is not empty: accept a batch. */
+void listener_accept(struct listener *l);
 
 /** Accept what waits in the queue, then close the socket. The object stays while connections refer to it. */
 void listener_close(struct listener *l);

@@ -124,7 +124,6 @@ static const int plain_calls[] = {
     SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction),    SCMP_SYS(sigaltstack),
     SCMP_SYS(getpid),         SCMP_SYS(gettid),          SCMP_SYS(restart_syscall),
     SCMP_SYS(exit),           SCMP_SYS(exit_group),      SCMP_SYS(lseek),
-    SCMP_SYS(epoll_create1), /* by the loop, see listener_close() */
 };
 
 /* Calls of which only some uses are needed: all comparisons of a row must hold. */

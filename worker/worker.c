@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -27,44 +28,30 @@
 #include "rate_limit.h"
 #include "sandbox.h"
 
-#define ACCEPT_PAUSE_S        0.1
+#define ACCEPT_PAUSE_MS       100
 #define PAUSE_LOG_INTERVAL_MS 10000
 #define REJECTED_TOLD_MS      1000
 
 /* ---- accepting: on, off, paused ---- */
 
-static void watch_listeners(struct worker *w, bool on)
+/** Done between turns: a worker at its limit may pause and resume many times in one, and has a call to make for each listener. */
+static void watch_listeners(struct worker *w)
 {
+    bool on = w->state == WORKER_RUNNING && !w->is_accept_paused;
+
+    if (on == w->is_accepting)
+        return;
+    w->is_accepting = on;
     for (struct listener *l = w->listeners; l != NULL; l = l->next)
         listener_watch(l, on);
-}
-
-static void resume_accept(struct worker *w)
-{
-    ev_timer_stop(w->loop, &w->accept_timer);
-    w->is_accept_paused = false;
-    if (w->state == WORKER_RUNNING)
-        watch_listeners(w, true);
-}
-
-static void on_accept_timer(EV_P_ ev_timer *timer, int revents)
-{
-    struct worker *w = timer->data;
-
-    (void)loop;
-    (void)revents;
-    CHECK_MAGIC(w, WORKER_MAGIC);
-    resume_accept(w);
 }
 
 void worker_pause_accept(struct worker *w)
 {
     if (w->is_accept_paused)
         return;
-    w->is_accept_paused = true;
-    watch_listeners(w, false); /* a listener that stays readable would spin the loop */
-    ev_timer_set(&w->accept_timer, ACCEPT_PAUSE_S, 0.);
-    ev_timer_start(w->loop, &w->accept_timer);
+    w->is_accept_paused = true; /* a listener that stays readable would spin the loop */
+    w->accept_pause_end = wheel_tick_after(w->wheel.now, ACCEPT_PAUSE_MS);
     uint64_t now = clock_monotonic_ms();
     if (now - w->pause_logged_ms >= PAUSE_LOG_INTERVAL_MS) {
         w->pause_logged_ms = now;
@@ -79,7 +66,6 @@ void worker_start(struct worker *w)
     if (w->state != WORKER_STARTING)
         return;
     w->state = WORKER_RUNNING;
-    watch_listeners(w, true);
     atomic_store_explicit(&w->mine->conn_cap, w->conn_cap, memory_order_relaxed);
     atomic_store_explicit(&w->mine->pid, (uint64_t)getpid(), memory_order_release);
     control_tell_ready();
@@ -88,7 +74,7 @@ void worker_start(struct worker *w)
 static bool has_open_listener(const struct worker *w)
 {
     for (const struct listener *l = w->listeners; l != NULL; l = l->next) {
-        if (l->io.fd >= 0)
+        if (l->fd >= 0)
             return true;
     }
     return false;
@@ -98,7 +84,7 @@ static bool has_open_listener(const struct worker *w)
 static void leave_when_drained(struct worker *w)
 {
     if (w->state == WORKER_DRAINING && w->conn_count == 0 && !has_open_listener(w))
-        ev_break(w->loop, EVBREAK_ALL);
+        w->is_over = true;
 }
 
 void worker_drain(struct worker *w)
@@ -109,7 +95,7 @@ void worker_drain(struct worker *w)
     w->drain_deadline_ms = clock_monotonic_ms() + w->settings.shutdown_timeout_ms;
     for (struct listener *l = w->listeners, *next; l != NULL; l = next) {
         next = l->next;
-        if (l->io.fd >= 0) {
+        if (l->fd >= 0) {
             uint16_t id = l->id;
             listener_close(l); /* may free l */
             control_tell_listener_removed(w, id);
@@ -122,7 +108,7 @@ void worker_stop(struct worker *w)
 {
     w->state = WORKER_DRAINING;
     conn_close_all(w, CLOSE_SHUTDOWN);
-    ev_break(w->loop, EVBREAK_ALL);
+    w->is_over = true;
 }
 
 void worker_give_up(struct worker *w, const char *why)
@@ -133,22 +119,26 @@ void worker_give_up(struct worker *w, const char *why)
 
 void worker_conn_ended(struct worker *w)
 {
-    if (w->is_accept_paused && w->conn_count < w->conn_cap)
-        resume_accept(w);
+    if (w->conn_count < w->conn_cap)
+        w->is_accept_paused = false;
     leave_when_drained(w);
 }
 
-static void on_tick(EV_P_ ev_timer *timer, int revents)
+static void on_tick(EV_P_ ev_io *io, int revents)
 {
-    struct worker *w = timer->data;
-    uint64_t now = clock_monotonic_ms();
+    struct worker *w = io->data;
+    uint64_t now = clock_monotonic_ms(), expirations;
 
     (void)loop;
     (void)revents;
     CHECK_MAGIC(w, WORKER_MAGIC);
+    if (read(io->fd, &expirations, sizeof expirations) < 0)
+        return;
     atomic_store_explicit(&w->mine->heartbeat, atomic_load_explicit(&w->mine->heartbeat, memory_order_relaxed) + 1,
                           memory_order_release);
     wheel_advance(&w->wheel, now, conn_on_tick, w);
+    if ((int32_t)(w->wheel.now - w->accept_pause_end) >= 0)
+        w->is_accept_paused = false;
     if (w->unsent_count > 0)
         control_send_rest(w);
     if (now - w->rejected_told_ms >= REJECTED_TOLD_MS) {
@@ -213,6 +203,21 @@ static void ignore_signals(void)
         (void)signal(ignored[i], SIG_IGN);
 }
 
+/** A descriptor instead of a timer of the loop's: it can be waited for in the one set. */
+static int start_tick(struct worker *w)
+{
+    const struct timespec tick = {.tv_nsec = WHEEL_TICK_MS * 1000000L};
+    const struct itimerspec every_tick = {.it_interval = tick, .it_value = tick};
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+
+    if (fd < 0 || timerfd_settime(fd, 0, &every_tick, NULL) != 0)
+        return ERR_SYSTEM;
+    ev_io_init(&w->tick_io, on_tick, fd, EV_READ);
+    w->tick_io.data = w;
+    ev_io_start(w->loop, &w->tick_io);
+    return conn_io_join_loop(w, fd);
+}
+
 static int start_loop(struct worker *w, struct strbuf *why)
 {
     ev_set_allocator(loop_memory_realloc);
@@ -222,17 +227,10 @@ static int start_loop(struct worker *w, struct strbuf *why)
         return ERR_SYSTEM;
     }
     (void)loop_memory_refill();
-    ev_timer_init(&w->tick_timer, on_tick, WHEEL_TICK_MS / 1000., WHEEL_TICK_MS / 1000.);
-    w->tick_timer.data = w;
-    ev_timer_start(w->loop, &w->tick_timer);
-    ev_timer_init(&w->accept_timer, on_accept_timer, ACCEPT_PAUSE_S, 0.);
-    w->accept_timer.data = w;
-    if (conn_io_start(w) != 0) {
-        strbuf_addf(why, "cannot create the epoll set of the connections: %s", strerror(errno));
-        return ERR_SYSTEM;
-    }
-    control_start(w);
-    return 0;
+    if (conn_io_start(w) == 0 && start_tick(w) == 0 && control_start(w) == 0)
+        return 0;
+    strbuf_addf(why, "cannot create the epoll set: %s", strerror(errno));
+    return ERR_SYSTEM;
 }
 
 static int draw_seed(uint64_t seed_out[2], struct strbuf *why)
@@ -264,6 +262,20 @@ static int be_born(struct worker *w, struct strbuf *why)
     return 0;
 }
 
+/**
+ * Waiting is conn_io_turn()'s, the loop is only asked when there is something for it. A watcher that a callback starts or stops is so
+ * by the loop's next turn, a tick later at most.
+ */
+static void run(struct worker *w)
+{
+    do {
+        if (conn_io_turn(w))
+            ev_run(w->loop, EVRUN_NOWAIT);
+        conn_io_end_turn(w);
+        watch_listeners(w);
+    } while (!w->is_over);
+}
+
 int worker_main(void)
 {
     static struct worker worker; /* all zero at first, so that its buffer is not in the program's file */
@@ -284,7 +296,7 @@ int worker_main(void)
             return EXIT_FAILURE; /* nobody reads it: the status alone must tell */
         return EXIT_FAILURE;
     }
-    ev_run(w->loop, 0);
+    run(w);
     conn_log_held_back(w);
     return EXIT_SUCCESS;
 }

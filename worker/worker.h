@@ -38,6 +38,7 @@ struct worker {
     uint32_t magic;
     uint32_t slot;
     enum worker_state state;
+    bool is_over; /* leaves the loop with the turn */
     struct ev_loop *loop;
 
     /* shared memory */
@@ -51,9 +52,8 @@ struct worker {
     struct ctl_settings settings;
     struct listener *listeners; /* singly linked; a removed one stays until its last connection ended */
 
-    int conn_epoll_fd; /* see conn_io.h */
-    ev_io conn_events;
-    ev_prepare bury_prepare;
+    int epoll_fd;   /* see conn_io.h */
+    unsigned looks; /* before the next sleep */
     struct conn *dead_conns;
 
     struct wheel wheel;
@@ -64,7 +64,9 @@ struct worker {
     uint64_t descriptor_limit;
     struct host_facts host;
     unsigned listener_count; /* open ones */
+    bool is_accepting;       /* the listeners are watched */
     bool is_accept_paused;
+    uint32_t accept_pause_end; /* tick */
     uint64_t pause_logged_ms;  /* monotonic; a worker at its limit says so now and then, not at each connection */
     uint64_t hellos_logged_ms; /* the same for max_pending_hellos */
     uint64_t conn_serial;
@@ -74,8 +76,7 @@ struct worker {
     ev_io control_writes;                       /* active while the socket is full */
     unsigned unsent_count;                      /* of the next */
     uint16_t unsent_removed[SHM_LISTENERS_MAX]; /* listeners that the master is to be told of, in order */
-    ev_timer tick_timer;
-    ev_timer accept_timer; /* ends a pause of accepting */
+    ev_io tick_io;                              /* a timerfd, once per tick of the wheel */
 
     struct reject_limit rejected;
     uint64_t rejected_told_ms; /* monotonic; when conn_log_held_back() was last called */

@@ -79,7 +79,7 @@ _mc_proxy_offer_files() {
 _mc_proxy_offer_value() {
     case $1 in
     FILE | OUT) _mc_proxy_offer_files '' ;;
-    WHAT) _mc_proxy_offer <<<$'route\nreason\nlistener' ;;
+    WHAT) _mc_proxy_offer <<<$'route\nclient\nreason\nlistener' ;;
     FORMAT) _mc_proxy_offer <<<$'text\ncsv\njson' ;;
     ADDR)
         if [[ $2 == --listener || $2 == -l ]]; then

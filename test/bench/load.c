@@ -37,6 +37,7 @@
 
 /** A client, or the backend's end of one. */
 struct peer {
+    struct peer *next, **link; /* of all that are open */
     int fd;
     bool is_client;
     bool is_greeted;   /* client: has the whole answer; backend: has the whole hello */
@@ -53,6 +54,7 @@ static struct {
     bool is_measuring;
     uint32_t *latency_ns_64; /* units of 64 ns */
     struct peer **clients;
+    struct peer *peers;
 } run;
 
 static uint8_t buffer[LOAD_BUFFER_BYTES];
@@ -83,6 +85,11 @@ static struct peer *peer_new(int fd, bool is_client)
         load_die("memory");
     p->fd = fd;
     p->is_client = is_client;
+    p->next = run.peers;
+    p->link = &run.peers;
+    if (p->next != NULL)
+        p->next->link = &p->next;
+    run.peers = p;
     watch(p, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
     return p;
 }
@@ -90,6 +97,9 @@ static struct peer *peer_new(int fd, bool is_client)
 static void peer_end(struct peer *p)
 {
     close(p->fd);
+    *p->link = p->next;
+    if (p->next != NULL)
+        p->next->link = p->link;
     free(p);
 }
 

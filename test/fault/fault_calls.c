@@ -1,173 +1,35 @@
-/* The wrapped calls: a table of what each may fail with, and for most a wrapper that is nothing but "fail, or make the call". */
+/* The wrapped system calls: for most a wrapper that is nothing but "fail, or make the call". */
 
-#include "fault_control.h"
-
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fault_table.h"
+
 /* A wrapper has the prototype of what it wraps, but not its promises (nonnull, fortified inlines). */
 
-/* clang-format off */
-/*    name          interrupted  plausible errors */
-#define FAULT_CALLS(X)                                                                  \
-    X(malloc,         false, ENOMEM)                                                    \
-    X(calloc,         false, ENOMEM)                                                    \
-    X(realloc,        false, ENOMEM)                                                    \
-    X(aligned_alloc,  false, ENOMEM)                                                    \
-    X(posix_memalign, false, ENOMEM)                                                    \
-    X(accept4,        true,  EMFILE, ECONNABORTED, ENOMEM, EINTR, EAGAIN)               \
-    X(recv,           true,  ECONNRESET, ENOMEM, EINTR, EAGAIN, ETIMEDOUT)              \
-    X(recvmsg,        true,  ENOMEM, EINTR, ECONNRESET)                                 \
-    X(send,           true,  ECONNRESET, ENOBUFS, EINTR, EAGAIN, EPIPE)                 \
-    X(sendmsg,        true,  ENOBUFS, EINTR, EAGAIN, EPIPE)                             \
-    X(connect,        false, EADDRNOTAVAIL, ENETUNREACH, ENOMEM, EACCES)                \
-    X(socket,         false, EMFILE, ENOBUFS)                                           \
-    X(socketpair,     false, EMFILE, ENOMEM)                                            \
-    X(bind,           false, EADDRINUSE, ENOMEM)                                        \
-    X(listen,         false, EADDRINUSE)                                                \
-    X(setsockopt,     false, ENOBUFS, ENOMEM)                                           \
-    X(getsockopt,     false, ENOBUFS)                                                   \
-    X(getsockname,    false, ENOBUFS)                                                   \
-    X(shutdown,       false, ENOTCONN)                                                  \
-    X(close,          false, EIO, EINTR)                                                \
-    X(epoll_create1,  false, EMFILE, ENOMEM)                                            \
-    X(epoll_ctl,      false, ENOMEM, ENOSPC)                                            \
-    X(epoll_wait,     true,  EINTR)                                                     \
-    X(poll,           true,  EINTR, ENOMEM)                                             \
-    X(read,           true,  EIO, EINTR)                                                \
-    X(write,          true,  ENOSPC, EINTR, EPIPE, EAGAIN)                              \
-    X(writev,         true,  ENOBUFS, EINTR, EPIPE, EAGAIN)                             \
-    X(pread,          true,  EIO, EINTR)                                                \
-    X(pwrite,         true,  ENOSPC, EIO, EINTR)                                        \
-    X(splice,         true,  ENOMEM, EINTR, EAGAIN)                                     \
-    X(pipe2,          false, EMFILE, ENFILE)                                            \
-    X(eventfd,        false, EMFILE)                                                    \
-    X(timerfd_create, false, EMFILE)                                                    \
-    X(mmap,           false, ENOMEM)                                                    \
-    X(munmap,         false, ENOMEM)                                                    \
-    X(memfd_create,   false, EMFILE, ENOMEM)                                            \
-    X(ftruncate,      false, ENOSPC, EIO, EINTR)                                        \
-    X(fallocate,      true,  ENOSPC, EIO, EINTR)                                        \
-    X(fsync,          false, EIO, ENOSPC)                                               \
-    X(fdatasync,      false, EIO, ENOSPC)                                               \
-    X(fstat,          false, EIO)                                                       \
-    X(open,           false, EMFILE, ENOMEM, EINTR, EIO)                                \
-    X(fopen,          false, EMFILE, ENOMEM)                                            \
-    X(fcntl,          false, EMFILE, ENOLCK)                                            \
-    X(flock,          false, ENOLCK, EINTR)                                             \
-    X(unlink,         false, EIO)                                                       \
-    X(fork,           false, EAGAIN, ENOMEM)                                            \
-    X(exec,           false, ENOMEM, EACCES)                                            \
-    X(waitpid,        true,  EINTR)                                                     \
-    X(dup2,           false, EMFILE)                                                    \
-    X(getrandom,      false, EAGAIN)                                                    \
-    X(setgroups,      false, EPERM)                                                     \
-    X(setresgid,      false, EPERM)                                                     \
-    X(setresuid,      false, EAGAIN)                                                    \
-    X(setrlimit,      false, EPERM)                                                     \
-    X(prctl,          false, EINVAL)
-/* clang-format on */
-
-#define AS_ENUM(name, ...)             CALL_##name,
 #define AS_ROW(name, interrupted, ...) {#name, interrupted, {__VA_ARGS__, 0}},
-enum { FAULT_CALLS(AS_ENUM) CALL_COUNT };
 const struct fault_call fault_calls[] = {FAULT_CALLS(AS_ROW)};
 const unsigned fault_call_count = CALL_COUNT;
-
-/** The next definition of the wrapped function, looked up once (the constructor below does so for all, before any sandbox). */
-static void *next(void **cache, const char *name)
-{
-    if (*cache == NULL) {
-        fault_depth++;
-        *cache = dlsym(RTLD_NEXT, name);
-        fault_depth--;
-    }
-    return *cache;
-}
-
-#define REAL(name, ...) ((__typeof__(&name))next(&real_##name, #name))(__VA_ARGS__)
-
-/* ---- allocations. dlsym() may allocate: it gets memory that is never freed. ---- */
-
-static _Alignas(16) char early[65536];
-static size_t early_used;
-static void *real_malloc, *real_calloc, *real_realloc, *real_free, *real_aligned_alloc, *real_posix_memalign;
-
-static void *early_alloc(size_t size)
-{
-    size_t at = early_used;
-
-    early_used += (size + 31) & ~(size_t)15;
-    if (early_used > sizeof early)
-        abort();
-    memcpy(early + at, &size, sizeof size);
-    return early + at + 16;
-}
-
-static bool is_early(const void *p)
-{
-    return (const char *)p >= early && (const char *)p < early + sizeof early;
-}
-
-void *malloc(size_t size)
-{
-    if (real_malloc == NULL && fault_depth > 0)
-        return early_alloc(size);
-    return fault_strikes(CALL_malloc) ? NULL : REAL(malloc, size);
-}
-
-void *calloc(size_t count, size_t size)
-{
-    if (real_calloc == NULL && fault_depth > 0)
-        return early_alloc(count * size); /* static memory is zero */
-    return fault_strikes(CALL_calloc) ? NULL : REAL(calloc, count, size);
-}
-
-void free(void *p)
-{
-    if (p == NULL || is_early(p) || (real_free == NULL && fault_depth > 0))
-        return;
-    REAL(free, p);
-}
-
-void *realloc(void *old, size_t size)
-{
-    if (is_early(old) || (real_realloc == NULL && fault_depth > 0)) {
-        size_t had = 0;
-        void *fresh = malloc(size);
-        if (old != NULL && is_early(old))
-            memcpy(&had, (char *)old - 16, sizeof had);
-        if (fresh != NULL && old != NULL)
-            memcpy(fresh, old, had < size ? had : size);
-        return fresh;
-    }
-    return fault_strikes(CALL_realloc) ? NULL : REAL(realloc, old, size);
-}
-
-void *aligned_alloc(size_t alignment, size_t size)
-{
-    return fault_strikes(CALL_aligned_alloc) ? NULL : REAL(aligned_alloc, alignment, size);
-}
-
-int posix_memalign(void **out, size_t alignment, size_t size)
-{
-    return fault_strikes(CALL_posix_memalign) ? ENOMEM : REAL(posix_memalign, out, alignment, size);
-}
 
 /* ---- a call that was not made, or not in full, must not swallow an edge of an edge-triggered set ---- */
 
@@ -372,13 +234,6 @@ PLAIN_CALL(void *, MAP_FAILED, mmap, (void *at, size_t len, int prot, int flags,
            flags, fd, offset)
 PLAIN_CALL(int, -1, waitpid, (pid_t pid, int *status, int options), pid, status, options)
 
-#include <grp.h>
-#include <sys/eventfd.h>
-#include <sys/file.h>
-#include <sys/prctl.h>
-#include <sys/random.h>
-#include <sys/timerfd.h>
-
 static void *real_eventfd;
 
 int eventfd(unsigned count, int flags)
@@ -527,8 +382,7 @@ static void *real_exec = &real_execve; /* stands for execve and execveat: there 
 
 __attribute__((constructor(101))) static void look_all_up(void)
 {
-    (void)next(&real_free, "free");
-    FAULT_CALLS(LOOK_UP)
+    FAULT_SYSTEM_CALLS(LOOK_UP)
     (void)next(&real_syscall, "syscall");
     (void)next(&real_execve, "execve");
 }

@@ -24,7 +24,7 @@ enum fault_mode {
     FAULT_RECORD, /* remember every site */
     FAULT_SITE,   /* the first call at `site` fails with `error` */
     FAULT_NTH,    /* the `nth` of the calls of kind `call` fails with `error` */
-    FAULT_EVERY,  /* every `nth` call that may be interrupted fails with EINTR */
+    FAULT_EVERY,  /* one in `nth` calls that may be interrupted fails with EINTR */
     FAULT_SHORT,  /* reads and writes of streams move one byte, those of files half */
 };
 

@@ -88,6 +88,12 @@ static uint64_t site_of(unsigned call)
     return key;
 }
 
+/** One call in `n`, but not in step with any loop: one that makes two calls a turn would always have the same one interrupted. */
+static bool is_drawn(uint32_t count, uint32_t n)
+{
+    return (count * 2654435769u >> 16) % n == 0;
+}
+
 static bool is_hit(unsigned call, uint32_t mode)
 {
     switch (mode) {
@@ -99,7 +105,7 @@ static bool is_hit(unsigned call, uint32_t mode)
         return call == control->call && __atomic_add_fetch(&control->calls, 1, __ATOMIC_RELAXED) == control->nth;
     case FAULT_EVERY:
         return fault_calls[call].may_be_interrupted &&
-               __atomic_add_fetch(&control->calls, 1, __ATOMIC_RELAXED) % control->nth == 0;
+               is_drawn(__atomic_add_fetch(&control->calls, 1, __ATOMIC_RELAXED), control->nth);
     default: return false;
     }
 }

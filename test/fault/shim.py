@@ -4,6 +4,11 @@ import ctypes
 import errno
 import mmap
 import os
+import sys
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
+
+from lib.daemon import BINARY  # noqa: E402
 
 FRAMES, SITES_MAX = 48, 32768
 MAGIC = 0x544C4146
@@ -57,6 +62,15 @@ class Shim:
                 "LSAN_OPTIONS": f"suppressions={os.path.join(os.path.dirname(os.path.abspath(__file__)), 'lsan.supp')}:print_suppressions=0",
                 "ASAN_OPTIONS": "verify_asan_link_order=0:" + os.environ.get("ASAN_OPTIONS", "")}
 
+    @staticmethod
+    def program(directory):
+        """The daemon under test at the same addresses in every run, so that return addresses are too."""
+        path = os.path.join(directory, "mc-proxy")
+        with open(path, "w", encoding="ascii") as f:
+            f.write(f'#!/bin/sh\nexec setarch -R {BINARY} "$@"\n')
+        os.chmod(path, 0o755)
+        return path
+
     def off(self):
         self.control.mode = OFF
 
@@ -92,8 +106,3 @@ class Shim:
                   "frames": [f for f in s.frames if f]} for s in self.control.sites if s.key]
         assert self.control.lost == 0, f"no room for {self.control.lost} sites"
         return sorted(found, key=lambda s: (s["stage"], s["role"], s["call"], s["key"]))
-
-
-def without_randomisation():
-    """For the child before exec: return addresses are the same in every run."""
-    ctypes.CDLL(None).personality(0x0040000)

@@ -195,9 +195,10 @@ def test_times_of_a_slow_client_and_a_slow_backend(proxy, backend):
         s.sendall(HELLO[50:])
         assert clients.read_all(s) == b"at last"
     line = daemon.wait_for_access()
-    assert 100000 <= int(line["hello_us"]) < 5000000
-    assert 200000 <= int(line["first_byte_us"]) < 5000000
-    assert int(line["connect_us"]) < 100000
+    # Counted from accept, which a busy machine does late.
+    assert 20000 <= int(line["hello_us"]) < 5000000
+    assert 100000 <= int(line["first_byte_us"]) < 5000000
+    assert int(line["connect_us"]) < 1000000
     told = int(line["hello_us"]) + int(line["connect_us"]) + int(line["first_byte_us"])
     assert told // 1000 <= int(line["duration_ms"])
 

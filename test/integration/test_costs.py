@@ -88,7 +88,7 @@ def release_proxy(new_daemon):
 
 CONTRACT_CALLS = 15  # besides waiting: the most that a short connection may take
 MEASURED_CALLS = 14  # docs/performance.md lists them
-CALLS_SLACK = 0.3  # the loop's timer, and accepts that found nothing
+CALLS_SLACK = 0.3  # the loop's tick, and accepts that found nothing
 WARM_UP = 40
 CONNECTIONS = 300
 
@@ -132,8 +132,9 @@ def test_system_calls_of_a_short_connection(release_proxy, backend, tmp_path, se
     assert extra > 0 or per_connection <= CONTRACT_CALLS
 
 
-# Measured: 1.1 reads, 1.1 writes, 0.5 epoll_ctl. Under strace the proxy is slower than its peers, so reads are full.
-CALLS_PER_MIB = 3.2
+# Measured: 1.1 reads, 1.1 writes, 0.5 epoll_ctl; more on a busy machine, where the peers are slower than a proxy under strace and reads
+# are not full. Reads of 256 KiB would make 8.
+CALLS_PER_MIB = 4.5
 BULK_MIB = 256
 
 
@@ -220,7 +221,7 @@ def test_memory_of_an_idle_connection(release_proxy, backend):
 
 # User-space instructions of the worker per short connection, with its access line, libraries included. To renew after a change
 # that is worth them: run this test with -s a few times and take the middle figure, here and in docs/performance.md.
-MEASURED_INSTRUCTIONS = 9650
+MEASURED_INSTRUCTIONS = 11100
 INSTRUCTIONS_SLACK = 1.05
 ATTEMPTS = 3  # a busy machine cuts the work into more turns of the loop, a regression shows in every attempt
 FEW, MANY = 100, 600

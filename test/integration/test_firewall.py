@@ -230,7 +230,8 @@ def test_system_calls_of_a_blocked_connection(proxy, echo, tmp_path, listener, h
     with open(trace, encoding="utf-8") as f:
         calls = [m.group(0) for m in map(re.compile(r"\w+(?=\()").match, f) if m]
     made = {name: calls.count(name) for name in set(calls)}
-    assert made.pop("epoll_wait") < 2.5 * count, "shared by whatever happens at once"
+    made.pop("epoll_wait")  # a worker in traffic looks often before it sleeps
+    made.pop("read", 0)  # the tick
     assert count - 1 <= made.pop("setsockopt") <= count
     assert count - 1 <= made.pop("close") <= count
     assert count <= made.pop("accept4") <= 1.1 * count, "now and then it looks for a second one"

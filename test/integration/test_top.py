@@ -84,6 +84,29 @@ def test_one_table(daemon, load, by, expected):
     assert len(lines) == 5 and lines[3].startswith(by.upper()) and lines[4].startswith(expected)
 
 
+def test_by_client(daemon, load):
+    """Who connects, told by the stream of ended connections; nothing is left running."""
+    over = threading.Event()
+
+    def knock():
+        while not over.is_set():
+            clients.expect_reset(clients.connect(daemon.port, source="127.0.0.7"), hello.client_hello(b"nobody.example.com"))
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=knock)
+    thread.start()
+    try:
+        text = top(daemon, "--by", "client", "--pages", "4", "-i", "0.5")
+    finally:
+        over.set()
+        thread.join()
+    rows = {line.split()[0]: line.split()[1:] for line in text.split("\n\nmc-proxy ")[-1].splitlines() if line}
+    assert rows["CLIENT"] == ["ENDED/s", "FAILED/s", "IN/s", "OUT/s", "TOTAL"]
+    assert amount(rows["127.0.0.7"][1]) > 0 and rows["127.0.0.7"][3] == "0"
+    served = rows["127.0.0.1"]
+    assert amount(served[0]) > 2 * amount(served[1]) > 0 and amount(served[2]) > 100, rows
+
+
 @pytest.mark.parametrize("args", [["--by", "colour"], ["--interval", "0"], ["--interval", "1e3"], ["--interval", "nan"],
                                   ["--interval", "9999"], ["-n", "0"], ["-n", "x"], ["--pages", "0"], ["more"]])
 def test_what_it_refuses(daemon, args):
