@@ -31,7 +31,7 @@ static int parse_number(struct bytes text, uint32_t *out)
             return ERR_RANGE;
     }
     *out = (uint32_t)value;
-    return text.len > 0 ? 0 : ERR_INVALID;
+    return text.len > 0 ? 0 : ERR_INVALID; /* GCOVR_EXCL_BR_LINE: the reader has refused an empty value */
 }
 
 static int check_range(const struct config_key *key, uint32_t value, struct strbuf *why)
@@ -77,6 +77,7 @@ static unsigned cpus_allowed(void)
 {
     unsigned count = 0;
 
+    /* GCOVR_EXCL_BR_START: more than 1,024 processors, no memory, no right to ask: not to be had in a test */
     for (int cpus = CPU_SETSIZE; count == 0 && cpus <= 1 << 20; cpus *= 2) {
         size_t bytes = CPU_ALLOC_SIZE(cpus);
         cpu_set_t *set = CPU_ALLOC(cpus);
@@ -87,6 +88,7 @@ static unsigned cpus_allowed(void)
         CPU_FREE(set);
     }
     return count > 0 ? count : 1;
+    /* GCOVR_EXCL_BR_STOP */
 }
 
 int config_store_workers(struct config_builder *b, const struct config_key *key, void *object, struct bytes text,
@@ -159,7 +161,7 @@ int config_store_either(struct config_builder *b, const struct config_key *key, 
 
 static int replace_text(char **field, char *fresh)
 {
-    if (fresh == NULL)
+    if (fresh == NULL) /* GCOVR_EXCL_BR_LINE: fault injection's */
         return ERR_NO_MEMORY;
     free(*field);
     *field = fresh;

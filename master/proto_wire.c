@@ -11,16 +11,16 @@ static uint64_t read_varint(struct reader *r)
 {
     uint64_t value = 0;
 
-    for (unsigned i = 0; i < VARINT_LEN_MAX && !r->failed; i++) {
-        uint8_t byte = reader_u8(r);
-        if (i == VARINT_LEN_MAX - 1 && byte > 1)
-            break; /* more than 64 bits */
+    for (unsigned i = 0;; i++) {
+        uint8_t byte = reader_u8(r); /* 0, which ends it, behind the end */
+        if (i == VARINT_LEN_MAX - 1 && byte > 1) {
+            r->failed = true; /* more than 64 bits */
+            return 0;
+        }
         value |= (uint64_t)(byte & 0x7f) << (7 * i);
         if ((byte & 0x80) == 0)
             return value;
     }
-    r->failed = true;
-    return 0;
 }
 
 static uint64_t read_fixed(struct reader *r, size_t len)

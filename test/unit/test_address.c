@@ -406,6 +406,8 @@ static void test_equal(void **state)
     assert_true(listen_addr_equal(&any, &any));
     assert_false(listen_addr_equal(&dual, &any));
     assert_false(listen_addr_equal(&dual, &other_port));
+    struct listen_addr one = {.addr = addr_of("127.0.0.1"), .port = 443};
+    assert_false(listen_addr_equal(&any, &one));
 }
 
 int main(void)

@@ -13,6 +13,7 @@
 #define BYTES_10  "xxxxxxxxxx"
 #define BYTES_50  BYTES_10 BYTES_10 BYTES_10 BYTES_10 BYTES_10
 #define BYTES_100 BYTES_50 BYTES_50
+#define BYTES_500 BYTES_100 BYTES_100 BYTES_100 BYTES_100 BYTES_100
 
 #define LINES_MAX CONFIG_TEXT_ENVIRONMENT_MAX
 
@@ -197,6 +198,8 @@ static const struct error_case cases[] = {
 
     /* environment */
     {"a wrong value", "[log]\n", .errors = {"MCPROXY_LOG_LEVEL: [log] level: \"x\" is not possible; expected debug"}, .environment = {"MCPROXY_LOG_LEVEL=x"}},
+    {"a path that is too long", "", .errors = {"MCPROXY_GRPC_TLS_CERT: [grpc] tls_cert: ", "MCPROXY_GRPC_TLS_CERT: [grpc] tls_cert: is set without tls_key"},
+     .environment = {"MCPROXY_GRPC_TLS_CERT=" BYTES_500 BYTES_500 BYTES_500 BYTES_500 BYTES_500 BYTES_500 BYTES_500 BYTES_500 BYTES_100}},
     {"an empty value", "", .errors = {"MCPROXY_LOG_LEVEL: [log] level: \"\": the value is empty"}, .environment = {"MCPROXY_LOG_LEVEL="}},
     {"bytes from outside", "", .errors = {"MCPROXY_LOG_LEVEL: [log] level: \"\\x1b[2J\" is not possible"}, .environment = {"MCPROXY_LOG_LEVEL=\x1b[2J"}},
     {"a wrong key", "", .errors = {"MCPROXY_LOG_LEVLE: [log]: no key levle; did you mean level?"}, .environment = {"MCPROXY_LOG_LEVLE=info"}},

@@ -143,6 +143,8 @@ static void test_a_query_is_checked_field_by_field(void **state)
     assert_false(query_passes(&q));
     q = good, q.client.addr.family = 5;
     assert_false(query_passes(&q));
+    q = good, q.client = (struct ip_cidr){.addr = {.family = 5}};
+    assert_false(query_passes(&q));
     q = good, q.client = (struct ip_cidr){.addr = {.family = 6}, .prefix_len = 129};
     assert_false(query_passes(&q));
     q = good, memset(q.route, 'x', sizeof q.route);

@@ -81,6 +81,7 @@ static void test_refused(void **state)
         {"99999999999999999999999", ERR_INVALID, "needs a unit"},
         {"1.5s", ERR_INVALID, "whole number"},
         {"1,5s", ERR_INVALID, "whole number"},
+        {"5\ts", ERR_INVALID, "blank between"},
         {"5 s", ERR_INVALID, "blank"},
         {"5s ", ERR_INVALID, "unit must be"},
         {"5S", ERR_INVALID, "unit must be"},

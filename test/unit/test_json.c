@@ -90,6 +90,13 @@ static void test_tokens(void **state)
         {"\"\\ude00\"", "!"},
         {"\"\\ud83dx\"", "!"},
         {"\"\\ud83d\\u0041\"", "!"},
+        {"\"\\ud83d\\ue000\"", "!"},
+        {"\"\\ud83dabcdef\"", "!"},
+        {"\"\\ud83d\\nabcd\"", "!"},
+        {"\"\\u00E9\\ue000\"", "s\xc3\xa9\xee\x80\x80."},
+        {"\"\\u00/0\"", "!"},
+        {"\"\\u00@0\"", "!"},
+        {"\"\\u00G0\"", "!"},
         {"\"\\u00g0\"", "!"},
         {"\"\\u00\"", "!"},
         {"\"\\x\"", "!"},
@@ -97,6 +104,9 @@ static void test_tokens(void **state)
         {"\"a", "!"},
         {"\"a\nb\"", "!"},
         {"0 -1 10 1.5 1e9 1E+9 1.5e-3", "0000000."},
+        {"7", "0."},
+        {"1.5", "0."},
+        {"1.5]", "0]."},
         {"01", "!"},
         {"-", "!"},
         {"1.", "!"},
@@ -116,6 +126,17 @@ static void test_tokens(void **state)
         if (strcmp(out, cases[i].out) != 0)
             fail_msg("%s gives %s, not %s", cases[i].in, out, cases[i].out);
     }
+}
+
+static void test_a_nul_is_no_json(void **state)
+{
+    char out[8];
+
+    (void)state;
+    read_all("\0", 1, out, sizeof out);
+    assert_string_equal(out, "!");
+    read_all("\"\\\0\"", 4, out, sizeof out);
+    assert_string_equal(out, "!");
 }
 
 static void test_lines_are_counted(void **state)
@@ -153,9 +174,8 @@ static void test_strings_have_a_limit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_commas_and_escapes),
-        cmocka_unit_test(test_tokens),
-        cmocka_unit_test(test_lines_are_counted),
+        cmocka_unit_test(test_commas_and_escapes),   cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_a_nul_is_no_json),     cmocka_unit_test(test_lines_are_counted),
         cmocka_unit_test(test_strings_have_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -237,6 +237,19 @@ static void test_overfull_events_lose_whole_fields(void **state)
     }
 }
 
+static void test_a_record_longer_than_any_is_refused(void **state)
+{
+    uint8_t record[LOG_EVENT_MAX_BYTES + 1] = {0};
+    struct log_record_reader r;
+    struct log_event e;
+
+    (void)state;
+    log_event_begin(&e, LOG_INFO, "short");
+    memcpy(record, log_event_record(&e).ptr, e.len);
+    assert_int_equal(log_record_open(&r, bytes_of(record, LOG_EVENT_MAX_BYTES)), 0);
+    assert_int_equal(log_record_open(&r, bytes_of(record, LOG_EVENT_MAX_BYTES + 1)), ERR_PROTOCOL);
+}
+
 static void test_every_key_has_its_own_word(void **state)
 {
     (void)state;
@@ -368,6 +381,7 @@ int main(void)
         cmocka_unit_test_setup(test_errno_is_told_and_kept, setup),
         cmocka_unit_test_setup(test_long_strings_are_cut, setup),
         cmocka_unit_test_setup(test_overfull_events_lose_whole_fields, setup),
+        cmocka_unit_test(test_a_record_longer_than_any_is_refused),
         cmocka_unit_test(test_every_key_has_its_own_word),
         cmocka_unit_test(test_level_words),
         cmocka_unit_test_setup(test_every_prefix_is_a_whole_record_or_damaged, setup),

@@ -28,6 +28,19 @@ static enum metrics_http_result parse(const char *bytes, size_t len, struct metr
     return result;
 }
 
+static void test_a_nul_is_no_part_of_a_word(void **state)
+{
+    static const char method[] = "G\0T /metrics HTTP/1.1\r\nHost: a\r\n\r\n",
+                      name[] = "GET /metrics HTTP/1.1\r\nHost\0: a\r\n\r\n";
+    struct metrics_http_request request;
+
+    (void)state;
+    assert_int_equal(parse(method, sizeof method - 1, &request), METRICS_HTTP_DONE);
+    assert_int_equal(request.status, 400);
+    assert_int_equal(parse(name, sizeof name - 1, &request), METRICS_HTTP_DONE);
+    assert_int_equal(request.status, 400);
+}
+
 static void test_what_a_request_deserves(void **state)
 {
     static const struct {
@@ -196,6 +209,7 @@ static void test_a_request_of_8192_bytes_is_taken_and_more_is_too_much(void **st
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_nul_is_no_part_of_a_word),
         cmocka_unit_test(test_what_a_request_deserves),
         cmocka_unit_test(test_every_strict_prefix_wants_more),
         cmocka_unit_test(test_what_comes_behind_a_request_is_left_alone),

@@ -51,6 +51,7 @@ static void test_table(void **state)
         {"the greatest field", WIRE("\xf8\xff\xff\xff\x0f\x01"), 1, (1u << 29) - 1, 1, 0},
         {"a field beyond", WIRE("\x80\x80\x80\x80\x10\x01"), ERR_PROTOCOL, 0, 0, 0},
         {"a tag that would be another one in 32 bits", WIRE("\x8a\x80\x80\x80\x80\x02"), ERR_PROTOCOL, 0, 0, 0},
+        {"a tag that is cut", WIRE("\x80"), ERR_PROTOCOL, 0, 0, 0},
         {"a group", WIRE("\x0b\x0c"), ERR_PROTOCOL, 0, 0, 0},
         {"a wire type that is none", WIRE("\x0e\x00"), ERR_PROTOCOL, 0, 0, 0},
     };

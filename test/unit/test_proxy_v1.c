@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "proxy_protocol.h"
+#include "proxy_v1.h"
 
 #define V6_FULL "2001:db80:1111:2222:3333:4444:5555:6666"
 
@@ -251,14 +252,20 @@ static void test_every_replaced_byte_ends_in_a_verdict(void **state)
     }
 }
 
+static void test_nothing_wants_more(void **state)
+{
+    struct proxy_header header;
+
+    (void)state;
+    assert_int_equal(proxy_v1_parse(bytes_of("", 0), &header), PROXY_MORE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_valid_lines),
-        cmocka_unit_test(test_bytes_behind_the_line_stay),
-        cmocka_unit_test(test_malformed_lines),
-        cmocka_unit_test(test_line_length_limit),
-        cmocka_unit_test(test_every_replaced_byte_ends_in_a_verdict),
+        cmocka_unit_test(test_nothing_wants_more),         cmocka_unit_test(test_valid_lines),
+        cmocka_unit_test(test_bytes_behind_the_line_stay), cmocka_unit_test(test_malformed_lines),
+        cmocka_unit_test(test_line_length_limit),          cmocka_unit_test(test_every_replaced_byte_ends_in_a_verdict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

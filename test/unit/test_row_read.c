@@ -40,6 +40,10 @@ static const struct read_case cases[] = {
     {"text, quotes", ROW_ROUTE, TEXT, ":443 x \"unix:/a b\\\"\\\\\\x0a#\"\n", ":443 x \"unix:/a b\\\"\\\\\\x0a#\"\n", ""},
     {"text, a quote without end", ROW_ROUTE, TEXT, "\n:443 x \"unix:/a\n" WWW, WWW, "2: a quote has no end\n"},
     {"text, no blank behind quotes", ROW_ROUTE, TEXT, ":443 x \"unix:/a\"b", "", "1: a blank is missing behind a quote\n"},
+    {"text, an escape in capitals", ROW_ROUTE, TEXT, ":443 x \"unix:/a\\x0A\"\n", ":443 x \"unix:/a\\x0a\"\n", ""},
+    {"text, an escape that is none", ROW_ROUTE, TEXT, ":443 x \"unix:/\\x[0\"", "", "1: behind a backslash come \", \\ or xNN\n"},
+    {"text, other blanks", ROW_ROUTE, TEXT, ":443\fwww.example.com\v10.0.0.5:8443", WWW, ""},
+    {"text, an empty word in front", ROW_ROUTE, TEXT, "\"\" a.b 1.2.3.4:5\n", "", NULL},
     {"text, a wrong escape", ROW_ROUTE, TEXT, ":443 x \"unix:/\\n\"", "", "1: behind a backslash come \", \\ or xNN\n"},
     {"text, a wrong escape at the end", ROW_ROUTE, TEXT, ":443 x \"unix:/\\", "", "1: behind a backslash come \", \\ or xNN\n"},
     {"text, no listener", ROW_ROUTE, TEXT, "www.example.com 10.0.0.5:8443", "", "1: listener is missing\n"},
@@ -73,6 +77,14 @@ static const struct read_case cases[] = {
     {"csv, quotes", ROW_ROUTE, CSV, HEADER ":1,\"a\",\"unix:/a,\"\"b\"\"\nc\",false\n:1,b,1.2.3.4,false\n",
      ":1 a \"unix:/a,\\\"b\\\"\\x0ac\"\n", "4: backend 1.2.3.4: port is missing, write 1.2.3.4:443\n"},
     {"csv, a quote without end", ROW_ROUTE, CSV, HEADER ":1,\"a", "", "2: a quote has no end\n"},
+    {"csv, a quote at the end", ROW_ROUTE, CSV, HEADER ":1,\"", "", "2: a quote has no end\n"},
+    {"csv, quotes at the end", ROW_RULE, CSV, "type,value\nip,\"192.0.2.7\"", "ip 192.0.2.7\n", ""},
+    {"csv, a return at the end", ROW_RULE, CSV, "type,value\nip,192.0.2.7\r", "ip 192.0.2.7\n", ""},
+    {"csv, a return behind quotes at the end", ROW_RULE, CSV, "type,value\nip,\"192.0.2.7\"\r", "ip 192.0.2.7\n", ""},
+    {"csv, a return within", ROW_RULE, CSV, "type,value\nip,\"192.0.2.7\"\rx\n", "", "2: a comma is missing behind a quote\n"},
+    {"csv, a comma at the end", ROW_RULE, CSV, "type,value\nip,", "", "2: value is missing\n"},
+    {"csv, a wrong quote and too many fields", ROW_RULE, CSV, "type,value\n\"a\"b,,,,,,,,,,,,,,,,,,,,", "", "2: a comma is missing behind a quote\n"},
+    {"csv, a header with a wrong quote", ROW_RULE, CSV, "\"type\"x,value\nip,192.0.2.7\n", "", "1: a comma is missing behind a quote\n"},
     {"csv, text behind a quote", ROW_ROUTE, CSV, HEADER ":1,\"a\"b,c,d\n", "", "2: a comma is missing behind a quote\n"},
     {"csv, empty lines", ROW_ROUTE, CSV, HEADER "\n\r\n:443,www.example.com,10.0.0.5:8443,\n\n", WWW, ""},
     {"csv, too few fields", ROW_ROUTE, CSV, HEADER ":1,a\n", "", "2: it has 2 fields, the header 4\n"},
@@ -95,6 +107,7 @@ static const struct read_case cases[] = {
     {"json, a wrong key", ROW_RULE, JSON, "[{\"v\":\"KP\"}]", "", "1: there is a key v; expected type, value\n"},
     {"json, a key twice", ROW_RULE, JSON, "[{\"value\":\"KP\",\n\"value\":\"KP\"}]", "", "2: value is there twice\n"},
     {"json, a wrong type", ROW_RULE, JSON, "[{\"value\":1}]", "", "1: value: expected a string\n"},
+    {"json, a string for a flag", ROW_RULE, JSON, "[{\"value\":true}]", "", "1: value: expected a string\n"},
     {"json, a wrong flag", ROW_ROUTE, JSON, "[{\"send_proxy_protocol\":\"true\"}]", "", "1: send_proxy_protocol: expected true or false\n"},
     {"json, a comma too many", ROW_RULE, JSON, "[{\"value\":\"KP\"},]", "country KP\n", "1: expected an object, ',' or ']'\n"},
     {"json, a comma too many within", ROW_RULE, JSON, "[{\"value\":\"KP\",}]", "", "1: expected a key and its value, ',' or '}'\n"},
@@ -153,6 +166,44 @@ static void test_parts_and_changed_bytes_end_in_a_verdict(void **state)
     }
 }
 
+/** Words, objects and keys that are longer than any good one; and bytes that no C string has. */
+static void test_what_is_too_long_or_has_a_nul_is_said(void **state)
+{
+    static const struct {
+        enum row_format format;
+        const char *head, *tail, *problem;
+        size_t len;
+    } files[] = {
+        {TEXT, ":443 x \"unix:/", "\"\n", "1: the line is too long", 5000},
+        {TEXT, ":443 a.b 1.2.3.4:5 ", "\n", "1: xxxxxxxxxx", 300},
+        {CSV, "", ",type\n", "1: the header has a column xxxxxxxxxx", 300},
+        {JSON, "{\"backend\":\"", "\"}", "1: backend: a string is too long", 1025},
+        {JSON, "{\"", "\":1}", "1: there is a key xxxxxxxxxx", 300},
+    };
+    static char text[8192];
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof files / sizeof files[0]; i++) {
+        struct strbuf out = STRBUF_OF(text);
+        struct row_account account;
+        struct row_list list;
+        strbuf_add(&out, files[i].head);
+        for (size_t j = 0; j < files[i].len; j++)
+            strbuf_add_char(&out, 'x');
+        strbuf_add(&out, files[i].tail);
+        row_account_read(&account, &list, ROW_ROUTE, files[i].format, bytes_of(text, out.len));
+        if (list.problem_count != 1 || strstr(account.problems, files[i].problem) != account.problems)
+            fail_msg("%u: %s", i, account.problems);
+        row_list_fini(&list);
+    }
+    struct row_account account;
+    struct row_list list;
+    row_account_read(&account, &list, ROW_ROUTE, TEXT, bytes_of(":443 x \"\\x\0000\"", 14));
+    assert_int_equal(list.problem_count, 1);
+    row_list_fini(&list);
+    assert_int_equal(row_format_guess("-", bytes_of("\0[", 2)), TEXT);
+}
+
 static void test_what_is_written_reads_the_same(void **state)
 {
     (void)state;
@@ -195,6 +246,17 @@ static void test_a_listener_for_lines_without_one(void **state)
     row_list_fini(&list);
 }
 
+static void test_formats_have_names(void **state)
+{
+    enum row_format format;
+
+    (void)state;
+    assert_true(row_format_find("text", &format) && format == TEXT);
+    assert_true(row_format_find("csv", &format) && format == CSV);
+    assert_true(row_format_find("json", &format) && format == JSON);
+    assert_false(row_format_find("xml", &format));
+}
+
 static void test_formats_are_found(void **state)
 {
     static const struct {
@@ -232,8 +294,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_format),
         cmocka_unit_test(test_parts_and_changed_bytes_end_in_a_verdict),
+        cmocka_unit_test(test_what_is_too_long_or_has_a_nul_is_said),
         cmocka_unit_test(test_what_is_written_reads_the_same),
         cmocka_unit_test(test_a_listener_for_lines_without_one),
+        cmocka_unit_test(test_formats_have_names),
         cmocka_unit_test(test_formats_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,6 +53,7 @@ static void test_a_nul_is_not_printable(void **state)
 {
     (void)state;
     assert_false(utf8_is_printable(bytes_of("a\0b", 3)));
+    assert_int_equal(utf8_char_len(bytes_of("", 0)), 0);
 }
 
 static void test_every_cut_and_every_wrong_continuation_is_seen(void **state)
