@@ -132,7 +132,7 @@ static long map(int prot, int flags, int fd)
     X(setuid, syscall(SYS_setuid, 0))                                                          \
     X(setrlimit, syscall(SYS_prlimit64, 0, RLIMIT_NPROC, NULL, NULL))                          \
     X(keyctl, syscall(SYS_keyctl, 0, 0, 0, 0, 0))                                              \
-    X(epoll_create1, syscall(SYS_epoll_create1, EPOLL_CLOEXEC))                                        \
+    X(epoll_create1, syscall(SYS_epoll_create1, EPOLL_CLOEXEC))                                \
     X(add_key, syscall(SYS_add_key, "user", "x", NULL, 0, 0))                                  \
     X(bpf, syscall(SYS_bpf, 0, NULL, 0))                                                       \
     X(perf_event_open, syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0))                       \
