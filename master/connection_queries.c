@@ -42,15 +42,15 @@ struct connection_queries {
 
 struct connection_queries *connection_queries_new(connection_ask_fn ask, void *context)
 {
-    struct connection_queries *qs = calloc(1, sizeof *qs);
+    struct connection_queries *queries = calloc(1, sizeof *queries);
 
-    if (qs == NULL)
+    if (queries == NULL)
         return NULL;
-    qs->magic = CONNECTION_QUERIES_MAGIC;
-    qs->ask = ask;
-    qs->context = context;
-    qs->last_id = clock_monotonic_us(); /* above all that were given before */
-    return qs;
+    queries->magic = CONNECTION_QUERIES_MAGIC;
+    queries->ask = ask;
+    queries->context = context;
+    queries->last_id = clock_monotonic_us(); /* above all that were given before */
+    return queries;
 }
 
 void connection_queries_free(struct connection_queries **queries)
@@ -64,24 +64,24 @@ void connection_queries_free(struct connection_queries **queries)
     *queries = NULL;
 }
 
-int connection_query_begin(struct connection_queries *qs, const struct ctl_query *message,
+int connection_query_begin(struct connection_queries *queries, const struct ctl_query *query,
                            const struct connection_query_events *events, void *context, struct connection_query **out)
 {
-    CHECK_MAGIC(qs, CONNECTION_QUERIES_MAGIC);
-    if (qs->count >= CONNECTION_QUERIES_MAX)
+    CHECK_MAGIC(queries, CONNECTION_QUERIES_MAGIC);
+    if (queries->count >= CONNECTION_QUERIES_MAX)
         return ERR_FULL;
     struct connection_query *q = calloc(1, sizeof *q);
     if (q == NULL)
         return ERR_NO_MEMORY;
     *q = (struct connection_query){
-        .magic = CONNECTION_QUERY_MAGIC, .queries = qs, .message = *message, .events = events, .context = context};
-    q->message.query_id = ++qs->last_id;
+        .magic = CONNECTION_QUERY_MAGIC, .queries = queries, .message = *query, .events = events, .context = context};
+    q->message.query_id = ++queries->last_id;
     q->message.cursor = 0;
-    q->link = &qs->first;
+    q->link = &queries->first;
     while (*q->link != NULL) /* at the end, so that who came first is asked for first */
         q->link = &(*q->link)->next;
     *q->link = q;
-    qs->count++;
+    queries->count++;
     *out = q;
     return 0;
 }
@@ -105,15 +105,15 @@ void connection_query_end(struct connection_query **query)
 /** Ask the next worker there is, if that is possible now. Nothing may follow: on_done may end the query. */
 static void go_on(struct connection_query *q)
 {
-    struct connection_queries *qs = q->queries;
+    struct connection_queries *queries = q->queries;
 
     if (!q->is_run || q->is_asked || (q->slot < SHM_WORKERS_MAX && !q->events->has_room(q->context)))
         return;
     for (; q->slot < SHM_WORKERS_MAX; q->slot++, q->message.cursor = 0) {
-        struct asked *asked = &qs->asked[q->slot];
+        struct asked *asked = &queries->asked[q->slot];
         if (asked->query_id != 0)
             return; /* busy; it is asked when it has answered */
-        if (!qs->ask(qs->context, q->slot, &q->message))
+        if (!queries->ask(queries->context, q->slot, &q->message))
             continue;
         *asked = (struct asked){.query_id = q->message.query_id, .cursor = q->message.cursor};
         q->is_asked = true;
@@ -130,21 +130,21 @@ void connection_query_run(struct connection_query *q)
     go_on(q);
 }
 
-static struct connection_query *find_query(struct connection_queries *qs, uint64_t id)
+static struct connection_query *find_query(struct connection_queries *queries, uint64_t id)
 {
-    struct connection_query *q = qs->first;
+    struct connection_query *q = queries->first;
 
     while (q != NULL && q->message.query_id != id)
         q = q->next;
     return q;
 }
 
-void connection_queries_resume(struct connection_queries *qs)
+void connection_queries_resume(struct connection_queries *queries)
 {
     struct connection_query *next;
 
-    CHECK_MAGIC(qs, CONNECTION_QUERIES_MAGIC);
-    for (struct connection_query *q = qs->first; q != NULL; q = next) {
+    CHECK_MAGIC(queries, CONNECTION_QUERIES_MAGIC);
+    for (struct connection_query *q = queries->first; q != NULL; q = next) {
         next = q->next;
         go_on(q);
     }
@@ -173,18 +173,18 @@ static void next_slot(struct connection_query *q)
     q->message.cursor = 0;
 }
 
-bool connection_queries_take(struct connection_queries *qs, unsigned slot, struct bytes payload)
+bool connection_queries_take(struct connection_queries *queries, unsigned slot, struct bytes payload)
 {
     const struct ctl_query_answer *answer = (const void *)payload.ptr; /* aligned, as ctl_recv() says */
-    struct asked asked = qs->asked[slot];
+    struct asked asked = queries->asked[slot];
 
-    CHECK_MAGIC(qs, CONNECTION_QUERIES_MAGIC);
+    CHECK_MAGIC(queries, CONNECTION_QUERIES_MAGIC);
     if (answer->query_id < asked.query_id || asked.query_id == 0)
         return true; /* for those who were here before us, see connection_queries_new() */
     if (answer->query_id > asked.query_id || answer->cursor <= asked.cursor)
         return false; /* one that goes round in circles would never end */
-    qs->asked[slot] = (struct asked){0};
-    struct connection_query *q = find_query(qs, asked.query_id);
+    queries->asked[slot] = (struct asked){0};
+    struct connection_query *q = find_query(queries, asked.query_id);
     if (q != NULL) {
         q->is_asked = false;
         q->message.cursor = answer->cursor;
@@ -193,21 +193,21 @@ bool connection_queries_take(struct connection_queries *qs, unsigned slot, struc
         move_to_back(q);
         q->events->on_part(q->context, answer, ctl_answer_records(answer, payload));
     }
-    connection_queries_resume(qs);
+    connection_queries_resume(queries);
     return true;
 }
 
-void connection_queries_worker_died(struct connection_queries *qs, unsigned slot)
+void connection_queries_worker_died(struct connection_queries *queries, unsigned slot)
 {
-    struct asked asked = qs->asked[slot];
+    struct asked asked = queries->asked[slot];
 
-    CHECK_MAGIC(qs, CONNECTION_QUERIES_MAGIC);
-    qs->asked[slot] = (struct asked){0};
-    for (struct connection_query *q = qs->first; q != NULL; q = q->next) {
+    CHECK_MAGIC(queries, CONNECTION_QUERIES_MAGIC);
+    queries->asked[slot] = (struct asked){0};
+    for (struct connection_query *q = queries->first; q != NULL; q = q->next) {
         if (q->slot != slot || (q->message.query_id != asked.query_id && q->message.cursor == 0))
             continue;
         q->is_asked = false; /* its connections ended with it; a successor's are not what was asked for */
         next_slot(q);
     }
-    connection_queries_resume(qs);
+    connection_queries_resume(queries);
 }

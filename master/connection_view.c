@@ -16,15 +16,16 @@
 void connection_view_add_bytes(uint64_t bytes, struct strbuf *out)
 {
     static const char units[] = "KMGTPE";
-    double value = (double)bytes;
+    uint64_t scale = 1000;
     unsigned unit = 0;
 
     if (bytes < 1000) {
         strbuf_addf(out, "%" PRIu64, bytes);
         return;
     }
-    for (value /= 1000.; value >= 999.5; value /= 1000.)
+    for (; bytes / scale >= 1000; scale *= 1000)
         unit++;
+    double value = (double)bytes / (double)scale;
     strbuf_addf(out, value < 9.95 ? "%.1f%c" : "%.0f%c", value, units[unit]);
 }
 

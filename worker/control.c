@@ -67,7 +67,10 @@ static int send_removed(uint16_t id)
 /** The answer to the latest query; it goes as soon as the socket takes it. Who asks anew before that wants no other any more. */
 static struct {
     size_t len; /* 0: none */
-    _Alignas(8) uint8_t data[QUERY_ANSWER_MAX];
+    union {
+        struct ctl_query_answer message;
+        uint8_t data[QUERY_ANSWER_MAX];
+    };
 } unsent_answer;
 
 static int send_answer(void)
@@ -209,7 +212,7 @@ static int answer_query(struct worker *w, struct bytes payload, int passed_fd)
 
     (void)passed_fd;
     memcpy(&query, payload.ptr, sizeof query);
-    unsent_answer.len = query_answer(w, &query, unsent_answer.data);
+    unsent_answer.len = query_answer(w, &query, &unsent_answer.message);
     if (!ev_is_active(&w->control_writes))
         control_send_rest(w);
     return 0;

@@ -74,6 +74,7 @@ void *pool_alloc(struct pool *pool)
     if (pool->free_list == NULL && add_chunk(pool) != 0)
         return NULL;
     void *object = pool->free_list;
+    CHECK(object != NULL);
     ASAN_UNPOISON_MEMORY_REGION(object, pool->object_size);
     memcpy(&pool->free_list, object, sizeof(void *));
     pool->used++;

@@ -72,9 +72,9 @@ static bool visit(struct walk *walk, struct conn *c)
     return true;
 }
 
-size_t query_answer(struct worker *w, const struct ctl_query *query, uint8_t *out)
+size_t query_answer(struct worker *w, const struct ctl_query *query, struct ctl_query_answer *out)
 {
-    struct walk walk = {.worker = w, .query = query, .answer = (void *)out, .len = sizeof *walk.answer};
+    struct walk walk = {.worker = w, .query = query, .answer = out, .len = sizeof *walk.answer};
     uint64_t place = query->cursor;
     uint64_t end = place < UINT32_MAX ? place + QUERY_PLACES_MAX : place;
 

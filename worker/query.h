@@ -16,9 +16,9 @@ struct worker;
  * on. Nothing is kept between two queries. A connection that is open all the time comes exactly once; one that begins or ends meanwhile
  * may come or not.
  *
- * @param out  QUERY_ANSWER_MAX bytes, aligned to 8: gets a struct ctl_query_answer with its records
+ * @param out  QUERY_ANSWER_MAX bytes: gets the answer with its records
  * @return its length
  */
-size_t query_answer(struct worker *w, const struct ctl_query *query, uint8_t *out);
+size_t query_answer(struct worker *w, const struct ctl_query *query, struct ctl_query_answer *out);
 
 #endif
