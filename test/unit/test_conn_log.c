@@ -38,14 +38,8 @@ struct fixture {
     struct conn_setup setup;
     struct conn conn;
     struct client_hello hello;
-    struct {
-        struct shm_route route;
-        char name[16];
-    } route;
-    struct {
-        struct shm_backend backend;
-        char text[16];
-    } backend;
+    struct shm_route *route;
+    struct shm_backend *backend;
     char line[4096]; /* "key=value key=value " of the last record */
     unsigned records;
 };
@@ -78,6 +72,16 @@ static void sink(struct bytes record, void *context)
     assert_int_equal(rc, 0);
 }
 
+static struct shm_backend *new_backend(struct bytes text)
+{
+    struct shm_backend *backend = calloc(1, sizeof *backend + text.len);
+
+    assert_non_null(backend);
+    backend->text_len = (uint16_t)text.len;
+    memcpy(&backend->addrs[0], text.ptr, text.len);
+    return backend;
+}
+
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
@@ -91,9 +95,9 @@ static int setup(void **state)
         .listener = &f->listener, .setup = &f->setup, .id = 17, .client = client, .bytes_in = 517, .bytes_out = 5120};
     f->hello = (struct client_hello){.name_len = 15, .versions = HELLO_VERSION_TLS13 | HELLO_VERSION_TLS12};
     snprintf(f->hello.name, sizeof f->hello.name, "www.example.com");
-    f->route.route = (struct shm_route){.flags = SHM_ROUTE_WILDCARD, .name_len = 11};
-    f->backend.backend.text_len = 13;
-    memcpy(f->backend.text, "10.0.0.5:8443", 13);
+    f->route = calloc(1, sizeof *f->route); /* its name is not looked at: it is the end of the hello's */
+    *f->route = (struct shm_route){.flags = SHM_ROUTE_WILDCARD, .name_len = 11};
+    f->backend = new_backend(bytes_of_str("10.0.0.5:8443"));
     log_set_sink(sink, f);
     return 0;
 }
@@ -104,13 +108,15 @@ static int teardown(void **state)
 
     log_set_sink(NULL, NULL);
     free(f->conn.facts);
+    free(f->route);
+    free(f->backend);
     free(f);
     return 0;
 }
 
 static void make_facts(struct fixture *f, bool has_route, const struct ip_endpoint *from)
 {
-    struct route_match match = {.route = &f->route.route, .backend = &f->backend.backend};
+    struct route_match match = {.route = f->route, .backend = f->backend};
 
     free(f->conn.facts);
     f->conn.facts = conn_facts_new(&f->hello, has_route ? &match : NULL, from);
@@ -185,7 +191,7 @@ static void test_routes(void **state)
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        f->route.route = (struct shm_route){.flags = cases[i].flags, .name_len = cases[i].name_len};
+        *f->route = (struct shm_route){.flags = cases[i].flags, .name_len = cases[i].name_len};
         make_facts(f, true, i % 2 == 0 ? &peer : NULL);
         conn_log(&f->conn, CLOSE_FINISHED, 0);
         assert_non_null(strstr(f->line, cases[i].route));
@@ -304,17 +310,15 @@ static void test_every_key_in_its_order(void **state)
 static void test_the_longest_line_is_whole(void **state)
 {
     struct fixture *f = *state;
-    struct {
-        struct shm_backend backend;
-        char text[BACKEND_TEXT_MAX];
-    } long_backend = {.backend.text_len = BACKEND_TEXT_MAX - 1};
-    struct route_match match = {.route = &f->route.route, .backend = &long_backend.backend};
+    char long_text[BACKEND_TEXT_MAX - 1];
 
+    memset(long_text, 'z', sizeof long_text);
+    free(f->backend);
+    f->backend = new_backend(bytes_of(long_text, sizeof long_text));
     memset(f->hello.name, 'x', HOSTNAME_MAX);
     memset(f->hello.alpn, 'y', sizeof f->hello.alpn - 1);
-    memset(long_backend.text, 'z', sizeof long_backend.text);
-    f->hello.name_len = f->route.route.name_len = HOSTNAME_MAX;
-    f->conn.facts = conn_facts_new(&f->hello, &match, &peer);
+    f->hello.name_len = f->route->name_len = HOSTNAME_MAX;
+    make_facts(f, true, &peer);
     f->setup.detail = "detail of the longest line";
     conn_log(&f->conn, CLOSE_HALF_CLOSE_TIMEOUT, UINT64_MAX);
     assert_non_null(strstr(f->line, " detail=detail of the longest line "));
