@@ -8,8 +8,8 @@
 #include "rates.h"
 #include "strbuf.h"
 
-#define PLACES         (2 * CLIENT_COUNTS_MAX) /* a power of two */
-#define NAME_MAX_BYTES 48                      /* an IPv6 address, with NUL */
+#define PLACES         ((size_t)2 * CLIENT_COUNTS_MAX) /* a power of two */
+#define NAME_MAX_BYTES 48                              /* an IPv6 address, with NUL */
 _Static_assert((PLACES & (PLACES - 1)) == 0, "a mask finds the place");
 
 struct entry {
@@ -74,7 +74,7 @@ static uint32_t hash_of(const char *name)
 /** The entry of this name, or the free one where it would be. */
 static struct entry *find(struct entry *places, const char *name)
 {
-    uint32_t at = hash_of(name) & (PLACES - 1);
+    size_t at = hash_of(name) & (PLACES - 1);
 
     while (places[at].name[0] != '\0' && strcmp(places[at].name, name) != 0)
         at = (at + 1) & (PLACES - 1);
@@ -113,7 +113,7 @@ static void forget(struct client_counts *c)
 
     c->places = c->spare;
     c->used = 0;
-    for (unsigned i = 0; i < PLACES; i++) {
+    for (size_t i = 0; i < PLACES; i++) {
         if (old[i].name[0] == '\0' || ++old[i].quiet > CLIENT_COUNTS_QUIET)
             continue;
         *find(c->places, old[i].name) = old[i];
@@ -126,7 +126,7 @@ static void forget(struct client_counts *c)
 void client_counts_look(struct client_counts *c, struct rates *rates, uint64_t now_ms)
 {
     rates_begin(rates, now_ms);
-    for (unsigned i = 0; i < PLACES; i++) {
+    for (size_t i = 0; i < PLACES; i++) {
         if (c->places[i].name[0] != '\0')
             rates_put(rates, c->places[i].name, c->places[i].values);
     }

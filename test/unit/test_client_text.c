@@ -107,12 +107,33 @@ static void test_statuses_have_words(void **state)
     assert_string_equal(data, "NOT_FOUNDUNAUTHENTICATEDstatus 17");
 }
 
+static void test_amounts_are_short(void **state)
+{
+    static const struct {
+        uint64_t amount;
+        const char *text;
+    } rows[] = {
+        {0, "0"},           {999, "999"},       {1000, "1.00k"},    {1234, "1.23k"},
+        {9999, "9.99k"},    {10000, "10.0k"},   {12345, "12.3k"},   {99999, "99.9k"},
+        {100000, "100k"},   {999999, "999k"},   {1000000, "1.00M"}, {45678901234, "45.6G"},
+        {1000005, "1.00M"}, {1009999, "1.00M"}, {1010000, "1.01M"}, {UINT64_MAX, "18.4E"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char data[16];
+        struct strbuf out = STRBUF_OF(data);
+        client_text_add_amount(rows[i].amount, &out);
+        assert_string_equal(data, rows[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_messages_are_decoded),     cmocka_unit_test(test_a_long_message_is_cut),
         cmocka_unit_test(test_texts_are_made_printable), cmocka_unit_test(test_timeouts_have_eight_digits),
-        cmocka_unit_test(test_statuses_have_words),
+        cmocka_unit_test(test_statuses_have_words),      cmocka_unit_test(test_amounts_are_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
