@@ -85,10 +85,9 @@ struct server {
     struct log_output *log;
     struct log_drain *log_drain;
     struct log_drain_tap log_tap;
-    bool
-        has_access_lines; /* the log has a line for each connection; else records of them are only for those who watch */
     struct stats_segment stats;
     bool has_stats;
+    bool has_access_lines; /* in the log; else there are records of connections only for those who watch */
     struct state *state;
     int binary_fd;
     struct supervisor *supervisor;

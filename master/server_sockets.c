@@ -13,7 +13,8 @@
 #include "supervisor.h"
 #include "worker_settings.h"
 
-#define ADDRESS_WAIT_MS 3000 /* workers of a master that has just died may still hold the addresses, the longer the busier the machine */
+#define ADDRESS_WAIT_MS \
+    3000 /* workers of a master that has just died may still hold the addresses, the longer the busier the machine */
 
 /* ---- what was passed to us ---- */
 

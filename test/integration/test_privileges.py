@@ -91,7 +91,7 @@ def test_worker_holds_only_the_descriptors_that_it_needs(managed, echo):
         links = {int(fd): os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
         assert {fd for fd, to in links.items() if to == "/dev/null"} >= {0, 1}
         rest = [kind_of(to) for fd, to in links.items() if fd > 2 and to != "/dev/null"]
-        assert set(rest) <= {"socket:", "anon_inode:[eventpoll]", "anon_inode:[eventfd]"}, links
+        assert set(rest) <= {"socket:", "anon_inode:[eventpoll]", "anon_inode:[eventfd]", "anon_inode:[timerfd]"}, links
         assert rest.count("socket:") == 2, "the control socket and one listener"
 
 

@@ -25,7 +25,8 @@ def echo(backend):
 def visit(daemon, name, **kwargs):
     """One connection, until it is counted as ended."""
     before = len(daemon.access_lines())
-    with clients.connect(daemon.port, **kwargs) as s, contextlib.suppress(OSError):
+    # A reset may come before connect() has returned.
+    with contextlib.suppress(OSError), clients.connect(daemon.port, **kwargs) as s:
         s.sendall(hello.client_hello(name) if name is not None else b"GET / HTTP/1.0\r\n\r\n")
         s.shutdown(socket.SHUT_WR)
         while s.recv(65536):

@@ -14,7 +14,7 @@ import pytest
 from lib import clients, hello, procfs
 from lib.backends import EchoBackend
 from lib.config import Listener, config_text
-from lib.daemon import BINARY
+from lib.daemon import BINARY, environment, run_command
 from lib.manager import Manager
 from lib.metrics import scrape
 from lib.ports import free_port
@@ -97,6 +97,21 @@ def test_twenty_upgrades_fail_no_connection(upgradable):
     wait_until(lambda: len(server.pids()) == 1, 20, "the old processes to end")
     assert server.wait_for_end(server.daemon.pid) == 0
     assert queues(port) == 2
+
+
+def test_who_watches_connections_hears_that_the_server_goes(upgradable, tmp_path):
+    server = upgradable(grpc={"addr": f"unix:{tmp_path}/admin.sock"})
+    tail = subprocess.Popen([BINARY, "tail", "--addr", f"unix:{tmp_path}/admin.sock"], env=environment(), text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(0.7)
+    assert is_served(server.daemon.port)
+    assert "www.example.com" in tail.stdout.readline()
+    with established(server.daemon.port):
+        server.upgrade()
+        _, said = tail.communicate(timeout=20)
+        assert (tail.returncode, said) == (1, "mc-proxy tail: the server is stopping\n")
+        again = run_command("tail", "--addr", f"unix:{tmp_path}/admin.sock", "--timeout", "300ms")
+        assert again.returncode == 1 and "the server is stopping" not in again.stderr  # the successor's API
 
 
 def test_the_file_that_is_there_is_what_runs(upgradable):

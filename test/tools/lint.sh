@@ -14,17 +14,17 @@ echo "== shellcheck"
 git ls-files '*.sh' '*.bash' .ci/run | xargs shellcheck
 
 echo "== every header compiles alone"
-git ls-files 'common/*.h' 'geoip/*.h' 'master/*.h' 'worker/*.h' | while read -r header; do
+git ls-files 'common/*.h' 'common/geoip/*.h' 'master/*.h' 'worker/*.h' | while read -r header; do
     printf '#include "%s"\n' "$(basename "$header")" |
         clang -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only -x c \
             -iquote common -iquote "$(dirname "$header")" -
 done
 
 echo "== the rooms: worker and master do not include each other, common none, geoip only common"
-for room in common geoip worker master; do
+for room in common common/geoip worker master; do
     case $room in
-    common) others="geoip worker master" ;;
-    geoip) others="worker master" ;;
+    common) others="common/geoip worker master" ;;
+    common/geoip) others="worker master" ;;
     worker) others="master" ;;
     master) others="worker" ;;
     esac

@@ -14,7 +14,7 @@ tests='test_address test_addr_set test_backend_addr test_client_hello test_clien
     test_proxy_protocol test_proxy_v1 test_row_read test_row_diff test_server_hello test_utf8'
 seeds='address client_hello config ctl_msg duration h2_server hostname log_record metrics_http proto_scan proxy_protocol rows server_hello'
 
-build=build-coverage
+build='build-coverage'
 umask 0
 for seed in $seeds; do tests="$tests corpus_$seed"; done
 if [ "${1:-}" != --no-build ]; then

@@ -132,6 +132,7 @@ static long map(int prot, int flags, int fd)
     X(setuid, syscall(SYS_setuid, 0))                                                          \
     X(setrlimit, syscall(SYS_prlimit64, 0, RLIMIT_NPROC, NULL, NULL))                          \
     X(keyctl, syscall(SYS_keyctl, 0, 0, 0, 0, 0))                                              \
+    X(epoll_create1, syscall(SYS_epoll_create1, EPOLL_CLOEXEC))                                \
     X(add_key, syscall(SYS_add_key, "user", "x", NULL, 0, 0))                                  \
     X(bpf, syscall(SYS_bpf, 0, NULL, 0))                                                       \
     X(perf_event_open, syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0))                       \
@@ -157,7 +158,6 @@ static long map(int prot, int flags, int fd)
     X(mmap_memory, map(PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1))               \
     X(mmap_read_file, map(PROT_READ, MAP_SHARED, file_fd))                                     \
     X(pipe, syscall(SYS_pipe2, pipe_fds, O_CLOEXEC))                                           \
-    X(epoll, syscall(SYS_epoll_create1, EPOLL_CLOEXEC))                                        \
     X(getpid, syscall(SYS_getpid))
 
 KILLED_TABLE(PROBE)
