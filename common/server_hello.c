@@ -278,7 +278,7 @@ static void feed_header(struct server_hello *h, uint8_t byte)
 
 static bool is_beginning(const struct server_hello *h)
 {
-    return h->step == STEP_MESSAGE && h->header_have == 0 && h->record_left == 0;
+    return h->step == STEP_MESSAGE && h->have == 0 && h->header_have == 0 && h->record_left == 0;
 }
 
 /* ---- the usual case ---- */

@@ -291,6 +291,7 @@ static void test_other_bytes(void **state)
         {"an encrypted alert", LITERAL("\x15\x03\x03\x00\x1a\x02\x28\x00"), HANDSHAKE_OTHER, 0},
         {"an empty record", LITERAL("\x16\x03\x03\x00\x00"), HANDSHAKE_OTHER, 0},
         {"a record too long", LITERAL("\x16\x03\x03\x40\x01\x02"), HANDSHAKE_OTHER, 0},
+        {"a message header cut by its record", LITERAL("\x16\x03\x03\x00\x02\x02\x00"), HANDSHAKE_OTHER, 0},
         {"a record of another version", LITERAL("\x16\x02\x00\x00\x02\x02"), HANDSHAKE_OTHER, 0},
         {"application data", LITERAL("\x17\x03\x03\x00\x02hi"), HANDSHAKE_OTHER, 0},
         {"a ClientHello", LITERAL("\x16\x03\x03\x00\x06\x01\x00\x00\x60\x03\x03"), HANDSHAKE_OTHER, 0},
