@@ -114,7 +114,8 @@ int unix_socket_open(const char *path, struct unix_socket *out, struct strbuf *w
     int folder = open_folder(path);
     if (out->fd < 0 || folder < 0 || bind_hidden(out, folder) != 0)
         rc = fail_errno(why, folder < 0 ? "the folder cannot be opened" : "cannot make a socket there");
-    if (folder >= 0)
+    out->folder = folder;
+    if (rc != 0 && folder >= 0)
         close(folder);
     if (rc != 0 && out->fd >= 0)
         close(out->fd);
@@ -124,20 +125,17 @@ int unix_socket_open(const char *path, struct unix_socket *out, struct strbuf *w
 int unix_socket_publish(struct unix_socket *s)
 {
     struct stat st;
-    int folder = open_folder(s->path);
     int rc = ERR_SYSTEM;
 
-    if (folder < 0)
-        return rc;
-    if (fstatat(folder, name_of(s->path), &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISSOCK(st.st_mode))
+    CHECK(s->hidden[0] != '\0');
+    if (fstatat(s->folder, name_of(s->path), &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISSOCK(st.st_mode))
         rc = ERR_IN_USE; /* since we looked */
-    else if (renameat(folder, s->hidden, folder, name_of(s->path)) == 0)
+    else if (renameat(s->folder, s->hidden, s->folder, name_of(s->path)) == 0)
         rc = 0;
-    if (rc == 0)
+    if (rc == 0) {
         s->hidden[0] = '\0';
-    int error_number = errno;
-    close(folder);
-    errno = error_number;
+        close(s->folder);
+    }
     return rc;
 }
 
@@ -166,6 +164,8 @@ void unix_socket_close(struct unix_socket *s)
 
 void unix_socket_abandon(struct unix_socket *s)
 {
+    if (s->fd >= 0 && s->hidden[0] != '\0')
+        close(s->folder);
     if (s->fd >= 0)
         close(s->fd);
     s->fd = -1;

@@ -16,6 +16,7 @@ struct unix_socket {
     int fd; /* -1: none */
     char path[BACKEND_UNIX_PATH_MAX + 1];
     char hidden[64]; /* the other name, in the same folder; "": it has its own */
+    int folder;      /* open as long as there is a hidden name: taking the other must not need a descriptor */
     dev_t dev;       /* which file it is */
     ino_t ino;
 };

@@ -45,17 +45,11 @@ int control_receive_handover(struct handover *out, struct strbuf *why)
     return ERR_PROTOCOL;
 }
 
-static void tell(enum ctl_type type, struct bytes payload)
+bool control_tell_ready(void)
 {
-    int rc = ctl_send(HANDOVER_FD_CONTROL, (uint16_t)type, payload, -1);
+    int rc = ctl_send(HANDOVER_FD_CONTROL, CTL_READY, bytes_of(NULL, 0), -1);
 
-    if (rc != 0 && rc != ERR_CLOSED)
-        log_text(LOG_WARN, "a message to the master could not be sent");
-}
-
-void control_tell_ready(void)
-{
-    tell(CTL_READY, bytes_of(NULL, 0));
+    return rc == 0 || rc == ERR_CLOSED;
 }
 
 static int send_removed(uint16_t id)

@@ -1,6 +1,8 @@
 #ifndef CONTROL_H
 #define CONTROL_H
 
+#include <stdbool.h>
+
 #include "check.h"
 #include "strbuf.h"
 
@@ -13,8 +15,8 @@ int control_receive_handover(struct handover *out, struct strbuf *why) MUST_CHEC
 /** Begin to serve the control socket in the worker's loop. 0 or ERR_SYSTEM with errno. */
 int control_start(struct worker *w) MUST_CHECK;
 
-/** Tell the master something. A master that is gone or does not listen is noticed elsewhere. */
-void control_tell_ready(void);
+/** Tell the master that the worker serves. False: it could not be told; that it is gone is noticed elsewhere, and true. */
+bool control_tell_ready(void) MUST_CHECK;
 
 /** The same; what the socket does not take now is sent when it does: the master closes its end of a listener only then. */
 void control_tell_listener_removed(struct worker *w, uint16_t id);

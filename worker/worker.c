@@ -68,7 +68,8 @@ void worker_start(struct worker *w)
     w->state = WORKER_RUNNING;
     atomic_store_explicit(&w->mine->conn_cap, w->conn_cap, memory_order_relaxed);
     atomic_store_explicit(&w->mine->pid, (uint64_t)getpid(), memory_order_release);
-    control_tell_ready();
+    if (!control_tell_ready()) /* it would wait for that, and in the end kill us with all connections that we have by then */
+        worker_give_up(w, "the master cannot be told that the worker is ready; the worker ends");
 }
 
 static bool has_open_listener(const struct worker *w)

@@ -313,6 +313,12 @@ int __open_2(const char *path, int flags)
     return open(path, flags);
 }
 
+/** Reading and setting flags cannot fail. */
+static bool may_fail(int command)
+{
+    return command != F_GETFD && command != F_SETFD && command != F_GETFL && command != F_SETFL;
+}
+
 int fcntl(int fd, int command, ...)
 {
     va_list args;
@@ -320,7 +326,7 @@ int fcntl(int fd, int command, ...)
     va_start(args, command);
     void *argument = va_arg(args, void *);
     va_end(args);
-    return fault_strikes(CALL_fcntl) ? -1 : REAL(fcntl, fd, command, argument);
+    return may_fail(command) && fault_strikes(CALL_fcntl) ? -1 : REAL(fcntl, fd, command, argument);
 }
 
 int fcntl64(int fd, int command, ...)

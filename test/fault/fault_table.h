@@ -21,7 +21,7 @@
     X(recv,           true,  ECONNRESET, ENOMEM, EINTR, EAGAIN, ETIMEDOUT)              \
     X(recvmsg,        true,  ENOMEM, EINTR, ECONNRESET)                                 \
     X(send,           true,  ECONNRESET, ENOBUFS, EINTR, EAGAIN, EPIPE)                 \
-    X(sendmsg,        true,  ENOBUFS, EINTR, EAGAIN, EPIPE)                             \
+    X(sendmsg,        true,  ENOBUFS, EINTR, EAGAIN, ENOMEM)                             \
     X(connect,        false, EADDRNOTAVAIL, ENETUNREACH, ENOMEM, EACCES)                \
     X(socket,         false, EMFILE, ENOBUFS)                                           \
     X(socketpair,     false, EMFILE, ENOMEM)                                            \

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -111,6 +112,42 @@ static void what_was_not_published_leaves_no_trace(void **state)
     (void)state;
     assert_int_equal(unix_socket_open(path, &s, &why), 0);
     unix_socket_close(&s);
+}
+
+static void taking_the_name_needs_no_descriptor(void **state)
+{
+    struct unix_socket s;
+    struct rlimit limit, none;
+
+    (void)state;
+    assert_int_equal(unix_socket_open(path, &s, &why), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = 3; /* all that are open now are above */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int rc = unix_socket_publish(&s);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(rc, 0);
+    int fd = connect_to(path);
+    assert_true(fd >= 0 && has_visitor(&s));
+    close(fd);
+    unix_socket_close(&s);
+}
+
+static void no_descriptor_stays(void **state)
+{
+    struct unix_socket s;
+    int before = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    (void)state;
+    close(before);
+    s = open_and_publish();
+    unix_socket_close(&s);
+    assert_int_equal(unix_socket_open(path, &s, &why), 0);
+    unix_socket_close(&s);
+    int after = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    assert_int_equal(after, before);
+    close(after);
 }
 
 static void a_stale_one_is_replaced(void **state)
@@ -239,6 +276,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(it_is_there_at_once_and_for_its_owner_only),
         TEST(what_was_not_published_leaves_no_trace),
+        TEST(taking_the_name_needs_no_descriptor),
+        TEST(no_descriptor_stays),
         TEST(a_stale_one_is_replaced),
         TEST(one_that_is_served_is_left_alone),
         TEST(one_whose_queue_is_full_is_served_too),
