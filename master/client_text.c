@@ -112,7 +112,7 @@ void client_text_add_amount(uint64_t amount, struct strbuf *out)
         index++;
     }
     uint64_t whole = amount / unit;
-    uint64_t thousandths = unit > 1 ? amount % unit / (unit / 1000) : 0;
+    uint64_t thousandths = unit >= 1000 ? amount % unit / (unit / 1000) : 0;
     if (index == 0)
         strbuf_addf(out, "%" PRIu64, whole);
     else if (whole >= 100)

@@ -38,9 +38,11 @@ static void heap_swap(struct hello_budget *b, uint32_t x, uint32_t y)
 
 static void heap_rise(struct hello_budget *b, uint32_t at)
 {
-    while (at > 0 && fill_at(b, (at - 1) / 2) < fill_at(b, at)) {
-        heap_swap(b, at, (at - 1) / 2);
-        at = (at - 1) / 2;
+    for (uint32_t parent; at > 0; at = parent) {
+        parent = (at - 1) / 2;
+        if (fill_at(b, parent) >= fill_at(b, at))
+            return;
+        heap_swap(b, at, parent);
     }
 }
 
