@@ -7,7 +7,7 @@ import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DOCUMENTS = ["README.md", "SECURITY.md"] + sorted(f"docs/{name}" for name in os.listdir(f"{ROOT}/docs") if name.endswith(".md"))
-FOLDERS = "common|worker|master|geoip|test|packaging|config|proto|docs"
+FOLDERS = "common|worker|master|test|packaging|config|proto|docs"
 
 
 def text_of(path):
