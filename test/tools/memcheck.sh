@@ -22,6 +22,6 @@ chmod a+rwx build-memcheck
 failed=0
 (cd test/integration && MCPROXY_BIN="$OLDPWD/build-memcheck/mc-proxy-valgrind" PYTHONDONTWRITEBYTECODE=1 \
     /usr/bin/python3 -m pytest -q -p no:cacheprovider "$@") || failed=1
-echo "processes looked at: $(ls build-memcheck/report.* | wc -l); with something to report: $(find build-memcheck -name 'report.*' -size +0 | wc -l)"
+echo "processes looked at: $(find build-memcheck -name 'report.*' | wc -l); with something to report: $(find build-memcheck -name 'report.*' -size +0 | wc -l)"
 find build-memcheck -name 'report.*' -size +0 -exec cat {} +
 [ "$failed" -eq 0 ] && [ -z "$(find build-memcheck -name 'report.*' -size +0)" ]
