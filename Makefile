@@ -84,4 +84,4 @@ image: ## the container image, mc-proxy:latest
 	packaging/container/build-image.sh
 
 clean:
-	rm -rf build build-dev build-coverage build-fuzz build-tsan build-clang devserver
+	rm -rf build build-dev build-coverage build-fuzz build-tsan build-memcheck build-clang devserver

@@ -41,6 +41,9 @@ from lib.tls import Pki  # noqa: E402
 
 ALONE = ("start", "stop")  # stages whose points need a daemon of their own
 BATCH = 24
+# Where these lack memory, nobody can do better. The dynamic linker (thread-local data) ends the process by itself; libseccomp 2.5.4 crashes,
+# or makes a filter that lets less pass: a worker that is being born dies of it, before it has a connection, and is replaced.
+NOT_OURS = ("ld-", "libseccomp.")
 SAMPLE = [("short", shims.WORKER, 1), ("eintr", shims.EVERYBODY, 3)]
 EVERYWHERE = [*SAMPLE, ("short", shims.MASTER, 1), ("eintr", shims.EVERYBODY, 2), ("eintr", shims.EVERYBODY, 7)]
 
@@ -226,8 +229,7 @@ def _everywhere(mode):
 
 def thinned(sites, symbols, limit):
     """At most `limit` sites of each place, evenly spread; 0: all."""
-    # Where the dynamic linker lacks memory (for thread-local data), it ends the process by itself: nobody can do better.
-    sites = [s for s in sites if not symbols[s["role"] == shims.WORKER].is_in_linker(s["frames"][:2])]
+    sites = [s for s in sites if not symbols[s["role"] == shims.WORKER].is_in_library(s["frames"][:2], NOT_OURS)]
     if not limit:
         return sites
     places = {}

@@ -31,8 +31,10 @@ class Symbols:
         at = bisect.bisect_right(self._starts, address) - 1
         return at >= 0 and address < self._maps[at][1] and self._maps[at][2] == path
 
-    def is_in_linker(self, addresses):
-        return any(self.is_in(a, path) for a in addresses for _, _, path in self._maps if os.path.basename(path).startswith("ld-"))
+    def is_in_library(self, addresses, beginnings):
+        """Does one of them lie in a file whose name begins so?"""
+        return any(self.is_in(a, path) for a in addresses for _, _, path in self._maps
+                   if os.path.basename(path).startswith(beginnings))
 
     def name(self, address):
         at = bisect.bisect_right(self._starts, address) - 1
