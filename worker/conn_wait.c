@@ -8,6 +8,7 @@
 #include "worker.h"
 
 #define AUTO_SHARE           4    /* of the connections that a worker has descriptors for */
+#define AUTO_MIN             64   /* a burst of slow but honest clients; who has fewer descriptors pauses accepting instead */
 #define AUTO_MAX             8192 /* with a hello of 64 KiB that never ends each, that is half a GiB */
 #define FULL_LOG_INTERVAL_MS 10000
 
@@ -27,7 +28,7 @@ void conn_wait_limit(struct worker *w)
 
     if (cap == CTL_PENDING_HELLOS_AUTO) {
         uint32_t share = (w->conn_cap + AUTO_SHARE - 1) / AUTO_SHARE;
-        cap = share < AUTO_MAX ? share : AUTO_MAX;
+        cap = share < AUTO_MIN ? AUTO_MIN : share < AUTO_MAX ? share : AUTO_MAX;
     }
     hello_budget_set_cap(&w->hellos, cap);
 }
