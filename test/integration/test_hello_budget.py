@@ -153,14 +153,14 @@ def test_without_a_limit_nobody_goes(budgeted):
 
 
 def test_the_silent_leave_three_quarters_of_the_descriptors_to_others(proxy, echo):
-    """The default, seen with few descriptors: a worker that has them for 100 connections lets 25 be silent."""
+    """The default, seen with few descriptors: a worker that has them for 400 connections lets 100 be silent."""
     daemon = proxy(f"* {echo.address}", proxy={"hello_timeout": "1h"})
-    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (264, 264))
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (864, 864))
     os.kill(daemon.workers()[0], signal.SIGKILL)
     wait_until(lambda: [e["msg"] for e in daemon.events()].count("worker ready") == 2, what="a worker with this limit")
     flood = [silent(daemon, f"127.{2 + i}.1.1") for i in range(150)]
-    evicted(daemon, 125)
-    served = [silent(daemon, "127.1.1.1", HELLO) for _ in range(74)]
+    evicted(daemon, 50)
+    served = [silent(daemon, "127.1.1.1", HELLO) for _ in range(290)]
     for s in served:
         assert clients.read_exactly(s, len(HELLO)) == HELLO
     assert {line["reason"] for line in daemon.access_lines()} == {"hello_evicted"}

@@ -1,23 +1,30 @@
 """Free TCP ports, from below the ephemeral range so that no outgoing connection takes one meanwhile."""
 
 import errno
+import fcntl
 import functools
-import random
+import os
 import socket
+import tempfile
 
 import pytest
 
 FIRST, LAST = 15000, 30000
-_given = set()
+# Tests run side by side, and a port is free until its server listens: all of them count through the ports in one file.
+_COUNTER = os.path.join(tempfile.gettempdir(), f"mc-proxy-test-port.{os.getuid()}")
 
 
 def free_port():
-    """A port on which nothing listens, on IPv4 nor IPv6, and which this run has not given out yet."""
-    while True:
-        port = random.randint(FIRST, LAST)
-        if port not in _given and _is_free(port):
-            _given.add(port)
-            return port
+    """A port on which nothing listens, on IPv4 nor IPv6, and which no test has been given for a long time."""
+    with open(os.open(_COUNTER, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="ascii") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        port = int(f.read() or FIRST)
+        while not _is_free(port := port + 1 if port < LAST else FIRST):
+            pass
+        f.seek(0)
+        f.truncate()
+        f.write(str(port))
+    return port
 
 
 def _is_free(port):
