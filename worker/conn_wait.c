@@ -7,8 +7,8 @@
 #include "log_event.h"
 #include "worker.h"
 
-#define AUTO_SHARE           4    /* of the connections that a worker has descriptors for */
-#define AUTO_MIN             64   /* a burst of slow but honest clients; who has fewer descriptors pauses accepting instead */
+#define AUTO_SHARE           4 /* of the connections that a worker has descriptors for */
+#define AUTO_MIN             64 /* a burst of slow but honest clients; who has fewer descriptors pauses accepting instead */
 #define AUTO_MAX             8192 /* with a hello of 64 KiB that never ends each, that is half a GiB */
 #define FULL_LOG_INTERVAL_MS 10000
 
