@@ -11,7 +11,7 @@
 
 /*
  * A cap on those who have connected and not yet said what they want: who waits longest goes first, and first in the network that
- * holds most (docs/decisions/0013). Pure: it says who is to go, the owner closes.
+ * holds most (docs/decisions/0014). Pure: it says who is to go, the owner closes.
  *
  *     oldest -> ... counted ... -> first_uncounted -> ... -> newest      all who wait, by age
  *                  |
