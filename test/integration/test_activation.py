@@ -118,9 +118,10 @@ def test_a_socket_that_may_have_company_gets_one_for_each_further_worker(activat
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="opens a socket as another user")
 def test_a_socket_of_another_user_is_shared_though_it_may_have_company(activated):
+    port = free_port()
     os.seteuid(65534)
     try:
-        s = listening(reuse_port=True)
+        s = listening(port, reuse_port=True)
     finally:
         os.seteuid(0)
     daemon = activated([("mc-proxy.socket", s)], Listener(port=port_of(s)), server={"workers": 2})
