@@ -110,21 +110,24 @@ static int limit_resources(struct strbuf *why)
     return 0;
 }
 
-/* Calls that are allowed whatever their arguments. Each is made by relaying, by the loop, by malloc, or by the end of a process. */
+/* Calls that are allowed whatever their arguments. */
+/* clang-format off */
 static const int plain_calls[] = {
-    SCMP_SYS(accept4),        SCMP_SYS(recvfrom),        SCMP_SYS(sendto),
-    SCMP_SYS(recvmsg),        SCMP_SYS(sendmsg),         SCMP_SYS(connect),
-    SCMP_SYS(shutdown),       SCMP_SYS(close),           SCMP_SYS(getsockname),
-    SCMP_SYS(epoll_wait),     SCMP_SYS(epoll_pwait),     SCMP_SYS(epoll_ctl),
-    SCMP_SYS(read),           SCMP_SYS(write),           SCMP_SYS(writev),
-    SCMP_SYS(splice),         SCMP_SYS(pipe2),           SCMP_SYS(clock_gettime),
-    SCMP_SYS(gettimeofday),   SCMP_SYS(clock_nanosleep), SCMP_SYS(munmap),
-    SCMP_SYS(mremap),         SCMP_SYS(madvise),         SCMP_SYS(brk),
-    SCMP_SYS(futex),          SCMP_SYS(getrandom),       SCMP_SYS(rt_sigreturn),
-    SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction),    SCMP_SYS(sigaltstack),
-    SCMP_SYS(getpid),         SCMP_SYS(gettid),          SCMP_SYS(restart_syscall),
-    SCMP_SYS(exit),           SCMP_SYS(exit_group),      SCMP_SYS(lseek),
+    /* connections */
+    SCMP_SYS(accept4), SCMP_SYS(connect), SCMP_SYS(recvfrom), SCMP_SYS(sendto), SCMP_SYS(shutdown), SCMP_SYS(close),
+    SCMP_SYS(getsockname),
+    /* the loop and the control socket */
+    SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl), SCMP_SYS(read), SCMP_SYS(recvmsg), SCMP_SYS(sendmsg),
+    /* clocks, where the kernel does not give them without a call */
+    SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday), SCMP_SYS(clock_nanosleep),
+    /* malloc and other parts of libc */
+    SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(futex), SCMP_SYS(getrandom),
+    SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall),
+    /* the end of a process, orderly or by abort() and with a last line on standard error */
+    SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(lseek), SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(getpid),
+    SCMP_SYS(gettid), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(sigaltstack),
 };
+/* clang-format on */
 
 /* Calls of which only some uses are needed: all comparisons of a row must hold. */
 struct narrow_call {
@@ -173,7 +176,6 @@ static const struct narrow_call narrow_calls[] = {
     {SCMP_SYS(mprotect), 1, {HAS(2, PROT_EXEC, 0)}},
     {SCMP_SYS(ioctl), 1, {IS(1, SIOCOUTQ)}},
     {SCMP_SYS(fcntl), 1, {IS(1, F_GET_SEALS)}}, /* a new GeoIP database: is it sealed? */
-    {SCMP_SYS(fcntl), 1, {IS(1, F_SETPIPE_SZ)}}, /* pipes for bulk data */
 };
 /* clang-format on */
 

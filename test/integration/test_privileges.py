@@ -52,13 +52,19 @@ def unprivileged_user():
     return next(pwd.getpwnam(name) for name in ("mc-proxy", "nobody") if name in {p.pw_name for p in pwd.getpwall()})
 
 
+def ready_workers(daemon):
+    """All workers, each in its sandbox: a process that was only just forked is still what the master is."""
+    daemon.wait_for_log(lambda e: e["msg"] == "server is ready")
+    return daemon.workers()
+
+
 # ---- workers
 
 @as_root
 def test_worker_is_another_user_without_groups_or_capabilities(proxy, echo):
     daemon = proxy(f"* {echo.address}", server={"workers": 2})
     user = unprivileged_user()
-    for pid in daemon.workers():
+    for pid in ready_workers(daemon):
         status = status_of(pid)
         assert set(status["Uid"].split()) == {str(user.pw_uid)}
         assert set(status["Gid"].split()) == {str(user.pw_gid)}
@@ -70,7 +76,7 @@ def test_worker_is_another_user_without_groups_or_capabilities(proxy, echo):
 @whole_sandbox
 def test_worker_has_a_filter_no_processes_no_files_and_no_core(proxy, echo):
     daemon = proxy(f"* {echo.address}")
-    pid = daemon.workers()[0]
+    pid = ready_workers(daemon)[0]
     status, limits = status_of(pid), limits_of(pid)
     assert status["Seccomp"] == "2" and status["Seccomp_filters"] >= "1"
     for name in ("Max processes", "Max file size", "Max core file size"):
@@ -87,7 +93,7 @@ def test_worker_holds_only_the_descriptors_that_it_needs(managed, echo):
     """No file at all: neither database nor keys nor the admin API's socket, and no descriptor of shared memory."""
     daemon, _ = managed([Listener(routes=[f"* {echo.address}"])], workers=2)
     require_ptrace()
-    for pid in daemon.workers():
+    for pid in ready_workers(daemon):
         links = {int(fd): os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
         assert {fd for fd, to in links.items() if to == "/dev/null"} >= {0, 1}
         rest = [kind_of(to) for fd, to in links.items() if fd > 2 and to != "/dev/null"]
@@ -98,7 +104,7 @@ def test_worker_holds_only_the_descriptors_that_it_needs(managed, echo):
 def test_worker_maps_the_tables_read_only_and_nothing_both_writable_and_executable(proxy, echo):
     require_ptrace()
     daemon = proxy(f"* {echo.address}")
-    with open(f"/proc/{daemon.workers()[0]}/maps", encoding="ascii") as f:
+    with open(f"/proc/{ready_workers(daemon)[0]}/maps", encoding="ascii") as f:
         maps = [line.split(None, 5) for line in f]
     shared = {m[5].strip(): m[1] for m in maps if m[1][3] == "s"}
     tables = [protection for name, protection in shared.items() if "tables" in name]
@@ -183,7 +189,7 @@ def without_setpcap(crippled, listener):
     """Workers keep a bounding set, which means nothing: they have no_new_privs. It works all the same."""
     daemon = crippled.daemon(listener).start()
     assert clients.enters(daemon.port, HELLO)
-    status = status_of(daemon.workers()[0])
+    status = status_of(ready_workers(daemon)[0])
     assert int(status["CapBnd"], 16) != 0 and int(status["CapPrm"], 16) == 0
 
 
@@ -206,10 +212,10 @@ def may_filter_without_privilege():
 def without_kill(crippled, listener):
     """A worker that hangs cannot be replaced."""
     daemon = crippled.daemon(listener).start()
-    worker = daemon.workers()[0]
+    worker = ready_workers(daemon)[0]
     os.kill(worker, signal.SIGSTOP)
     time.sleep(5)
-    assert worker in daemon.workers()
+    assert worker in ready_workers(daemon)
     os.kill(worker, signal.SIGCONT)
     daemon.expects_failure = True
     daemon.kill()
@@ -271,7 +277,7 @@ def test_behind_socket_activation_it_needs_no_privilege_at_all(new_daemon, echo,
         daemon.sockets = [("https", opened)]
         daemon.start()
         assert clients.enters(port, HELLO)
-        for pid in (daemon.pid, *daemon.workers()):
+        for pid in (daemon.pid, *ready_workers(daemon)):
             status = status_of(pid)
             assert {name: int(status[name], 16) for name in SETS} == dict.fromkeys(SETS, 0)
             assert status["NoNewPrivs"] == "1" and set(status["Uid"].split()) == {str(user.pw_uid)}

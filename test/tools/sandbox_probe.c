@@ -122,6 +122,10 @@ static long map(int prot, int flags, int fd)
     X(fcntl_dupfd, syscall(SYS_fcntl, stream_fd, F_DUPFD, 0))                                  \
     X(fcntl_setfl, syscall(SYS_fcntl, stream_fd, F_SETFL, 0))                                  \
     X(fcntl_setown, syscall(SYS_fcntl, stream_fd, F_SETOWN, 1))                                \
+    X(fcntl_setpipe_sz, syscall(SYS_fcntl, pipe_fds[0], F_SETPIPE_SZ, 1 << 20))                \
+    X(pipe, syscall(SYS_pipe2, pipe_fds, O_CLOEXEC))                                           \
+    X(splice, syscall(SYS_splice, pipe_fds[0], NULL, stream_fd, NULL, 1, SPLICE_F_NONBLOCK))   \
+    X(vmsplice, syscall(SYS_vmsplice, pipe_fds[1], NULL, 0, 0))                                \
     X(dup2, syscall(SYS_dup3, stream_fd, 700, 0))                                              \
     X(ioctl_interfaces, syscall(SYS_ioctl, stream_fd, SIOCGIFCONF, NULL))                      \
     X(ioctl_push_input, syscall(SYS_ioctl, 0, TIOCSTI, "x"))                                   \
@@ -157,7 +161,6 @@ static long map(int prot, int flags, int fd)
     X(option_nodelay, option_of(IPPROTO_TCP, TCP_NODELAY))                                     \
     X(mmap_memory, map(PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1))               \
     X(mmap_read_file, map(PROT_READ, MAP_SHARED, file_fd))                                     \
-    X(pipe, syscall(SYS_pipe2, pipe_fds, O_CLOEXEC))                                           \
     X(getpid, syscall(SYS_getpid))
 
 KILLED_TABLE(PROBE)

@@ -80,7 +80,7 @@ class Daemon:
         return self
 
     def start(self, timeout=20):
-        """Start it and wait until all its listeners listen and every worker is there."""
+        """Start it and wait until all its listeners listen and there is a worker, which may still be starting."""
         self.launch()
         wanted = {listener.port for listener in self.listeners}
         wait_until(lambda: self._fail_if_ended() or wanted <= procfs.listening_ports(), timeout,
