@@ -15,20 +15,11 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "random_numbers.h"
 #include "retire_queue.h"
 #include "shm_arena.h"
 
 #define FRONT_BYTES (64u << 10)
-
-static uint64_t rng_state = 88172645463325252u;
-
-static uint64_t rng(void)
-{
-    rng_state ^= rng_state << 13;
-    rng_state ^= rng_state >> 7;
-    rng_state ^= rng_state << 17;
-    return rng_state;
-}
 
 static uint64_t memory_of(const struct shm_arena *a)
 {
@@ -59,18 +50,18 @@ struct shadow {
 
 static uint64_t random_size(void)
 {
-    switch (rng() % 8) {
-    case 0: return SHM_SMALL_MAX - 2 + rng() % 5;
-    case 1: return 1 + rng() % (256 << 10);
-    case 2: return SHM_PAGE * (1 + rng() % 9);
-    default: return 1 + rng() % 200;
+    switch (rng(8)) {
+    case 0: return SHM_SMALL_MAX - 2 + rng(5);
+    case 1: return 1 + rng(256 << 10);
+    case 2: return SHM_PAGE * (1 + rng(9));
+    default: return 1 + rng(200);
     }
 }
 
 static void shadow_alloc(struct shm_arena *a, struct shadow *s)
 {
     s->size = random_size();
-    s->fill = (uint8_t)(1 + rng() % 255);
+    s->fill = (uint8_t)(1 + rng(255));
     assert_int_equal(shm_arena_alloc(a, s->size, &s->off), 0);
     assert_true(s->off >= FRONT_BYTES && s->off + s->size <= a->pages.segment.bytes);
     assert_int_equal(s->off % (s->size > SHM_SMALL_MAX ? SHM_PAGE : 8), 0);
@@ -96,7 +87,7 @@ static void random_operations_never_overlap(void **state)
     assert_int_equal(shm_arena_init(&a, 1 << 30, FRONT_BYTES), 0);
     for (unsigned round = 0; round < 100000; round++) {
         /* The wave makes the set grow and shrink, so that slabs empty and runs join. */
-        unsigned place = (unsigned)(rng() % (round / 10000 % 2 == 0 ? SHADOWS : SHADOWS / 64));
+        unsigned place = rng(round / 10000 % 2 == 0 ? SHADOWS : SHADOWS / 64);
         if (shadows[place].off == 0)
             shadow_alloc(&a, &shadows[place]);
         else
