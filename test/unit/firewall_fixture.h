@@ -47,6 +47,16 @@ static inline struct firewall_rule rule_of(const char *text)
     return rule;
 }
 
+/** A single IPv4 address, a.b.c.d from n. */
+static inline struct firewall_rule rule_number(uint32_t n)
+{
+    struct firewall_rule rule = {.kind = FIREWALL_RULE_IP, .prefix = {.addr = {.family = 4}, .prefix_len = 32}};
+
+    for (unsigned i = 0; i < 4; i++)
+        rule.prefix.addr.bytes[i] = (uint8_t)(n >> (24 - 8 * i));
+    return rule;
+}
+
 static inline struct ip_addr addr_of(const char *text)
 {
     char why_text[128];
@@ -68,6 +78,20 @@ static inline int fw_remove(struct fw_fixture *f, const char *text)
 {
     struct firewall_rule rule = rule_of(text);
     return firewall_remove(f->writer, &rule);
+}
+
+/** Replace all rules by these; NULL-terminated. */
+static inline void fw_load(struct fw_fixture *f, const char *const *rules)
+{
+    struct firewall_bulk *bulk = NULL;
+
+    assert_int_equal(firewall_bulk_begin(f->writer, 0, 0, &bulk), 0);
+    for (; *rules != NULL; rules++) {
+        struct firewall_rule rule = rule_of(*rules);
+        assert_int_equal(firewall_bulk_add(bulk, &rule), 0);
+    }
+    firewall_bulk_publish(&bulk);
+    assert_null(bulk);
 }
 
 /** A country_fn: context is the two letters, or NULL for unknown. */

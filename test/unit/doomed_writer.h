@@ -1,0 +1,48 @@
+#ifndef DOOMED_WRITER_H
+#define DOOMED_WRITER_H
+
+/* A writer of the tables that is killed between two of its stores; include behind cmocka.h. */
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tables.h"
+
+static unsigned steps_left;
+
+static inline void die_at_step(const char *step)
+{
+    (void)step;
+    if (steps_left-- == 0)
+        raise(SIGKILL);
+}
+
+/** fork() a child that is to change the tables and to _exit(0). It dies at one of its steps (tables_on_step), 0 being the first. */
+static inline pid_t fork_doomed(unsigned step)
+{
+    pid_t parent = getpid();
+    pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+            _exit(2);
+        steps_left = step;
+        tables_on_step = die_at_step;
+    }
+    return child;
+}
+
+/** Wait for its end; false: it came to the end of its change, which has fewer steps. */
+static inline bool has_died(pid_t child)
+{
+    int status = 0;
+
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) ? WEXITSTATUS(status) == 0 : WTERMSIG(status) == SIGKILL);
+    return WIFSIGNALED(status);
+}
+
+#endif
