@@ -9,9 +9,10 @@ cd "$(dirname "$0")/../.."
 parsers='common/(address|backend_addr|client_hello|ctl_codec|duration|host_port|hostname|listen_addr|log_event|proxy_protocol|proxy_v1|server_hello|utf8)\.c
 master/(config_reader|config_values|firewall_rule|grpc_frame|h2_scan|json_in|metrics_http|proto_scan|proto_wire|row_read.*)\.c'
 tests='test_address test_addr_set test_backend_addr test_client_hello test_client_hello_records test_config test_config_errors
-    test_ctl_codec test_ctl_channel test_duration test_firewall_rule test_grpc_frame test_grpc_server test_grpc_session test_grpc_floods
-    test_h2_budget test_hostname test_json test_log_event test_log_format test_metrics_http test_proto_scan test_proto_wire
-    test_proxy_protocol test_proxy_v1 test_row_read test_row_diff test_server_hello test_utf8'
+    test_ctl_codec test_ctl_channel test_duration test_firewall_rule test_grpc_frame test_grpc_server test_grpc_session
+    test_grpc_session_ends test_grpc_floods test_h2_budget test_hostname test_json test_log_event test_log_format
+    test_metrics_http test_proto_scan test_proto_wire test_proxy_protocol test_proxy_v1 test_row_read test_row_diff
+    test_server_hello test_utf8'
 seeds='address client_hello config ctl_msg duration h2_server hostname log_record metrics_http proto_scan proxy_protocol rows server_hello'
 
 build='build-coverage'

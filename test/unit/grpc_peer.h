@@ -10,7 +10,7 @@
 #include "grpc_frame.h"
 #include "grpc_session.h"
 
-/* A client (nghttp2's) and a session of the server, with nothing but memory between them and a clock that the test sets. */
+/* A client (nghttp2's) and a session of the server, with nothing but memory between them and a clock that the test sets; include behind cmocka.h. */
 
 #define PEER_REPLIES 256
 #define PEER_EMPTY   "\0\0\0\0\0", 5 /* a message of no bytes, as it goes over the wire */
@@ -310,6 +310,51 @@ static inline struct peer_reply *peer_call(struct peer *p, const char *path, con
     peer_pump(p);
     peer_free_frame(body);
     return peer_reply(p, id);
+}
+
+/* ---- for tests, each with a peer of its own ---- */
+
+#define UNARY "/echo.Echo/Unary"
+#define CHAT  "/echo.Echo/Chat"
+
+static struct peer peer;
+
+static inline int peer_setup(void **state)
+{
+    (void)state;
+    peer_open(&peer);
+    return 0;
+}
+
+static inline int peer_teardown(void **state)
+{
+    (void)state;
+    peer_close(&peer);
+    return 0;
+}
+
+#define PEER_TEST(name) cmocka_unit_test_setup_teardown(name, peer_setup, peer_teardown)
+
+static inline void expect_status(const struct peer_reply *r, const char *grpc_status, const char *message)
+{
+    assert_string_equal(r->http_status, "200");
+    assert_string_equal(r->type, "application/grpc");
+    assert_string_equal(r->grpc_status, grpc_status);
+    assert_string_equal(r->grpc_message, message);
+    assert_true(r->is_closed);
+}
+
+static inline void expect_one_message(const struct peer_reply *r, const void *message, size_t len)
+{
+    struct grpc_prefix prefix;
+
+    expect_status(r, "0", "");
+    assert_int_equal(r->header_blocks, 2);
+    assert_int_equal(r->body_len, GRPC_PREFIX_BYTES + len);
+    assert_int_equal(grpc_frame_parse(bytes_of(r->body, r->body_len), &prefix), GRPC_FRAME_OK);
+    assert_int_equal(prefix.len, len);
+    assert_false(prefix.is_compressed);
+    assert_memory_equal(r->body + GRPC_PREFIX_BYTES, message, len);
 }
 
 #endif
