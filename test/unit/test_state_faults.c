@@ -3,11 +3,9 @@
 
 #include "state_fixture.h"
 
-#include <sched.h>
-#include <sys/mount.h>
-
 #include "clock.h"
-#include "faulty_vfs.h"
+#include "fault_sweep.h"
+#include "small_disk.h"
 #include "store_internal.h"
 
 #define OLD ":443 a.example 10.0.0.1:1 0\nip 192.0.2.7\n"
@@ -74,7 +72,7 @@ static int change_list(struct proxy *p)
     return apply(p, changes, 203);
 }
 
-static const struct {
+static const struct change {
     const char *name;
     change_fn make;
     size_t count; /* what `failed` is when the disk is to blame; 0: not set */
@@ -85,8 +83,9 @@ static const struct {
 #define CHANGE_COUNT (sizeof changes / sizeof changes[0])
 
 /** One change whose nth operation fails. Returns whether the fault came to strike. */
-static bool try_change(size_t which, struct fault *fault, struct fault arm)
+static bool try_change(struct fault *fault, struct fault arm, const void *context)
 {
+    const struct change *change = context;
     struct proxy *p = proxy_new();
     bool is_sync = arm.only_syncs;
 
@@ -95,21 +94,18 @@ static bool try_change(size_t which, struct fault *fault, struct fault arm)
         p->state->store->checkpoint_pages = 1;
     uint64_t generation = state_generation(p->state);
     *fault = arm;
-    int rc = changes[which].make(p);
-    bool has_struck = fault->has_struck;
-    *fault = (struct fault){0};
-    if (rc != 0 && rc != ERR_UNAVAILABLE && rc != ERR_NO_MEMORY)
-        fail_msg("%s, fault %d: %d %s", changes[which].name, arm.countdown, rc, p->f->words);
-    expect_rc(p->f, rc, rc);
+    int rc = change->make(p);
+    bool has_struck = fault_disarm(fault);
+    expect_answer(p->f, rc, change->name, arm);
     if (rc != 0) {
-        if (changes[which].count > 0)
-            assert_int_equal(p->failed, changes[which].count);
+        if (change->count > 0)
+            assert_int_equal(p->failed, change->count);
         expect_old_tables(p);
         expect_database(p, OLD);
         assert_int_equal(state_generation(p->state), generation);
         assert_true(state_is_settled(p->state));
         if (!is_sync)
-            expect_rc(p->f, changes[which].make(p), 0); /* the disk is well again */
+            expect_rc(p->f, change->make(p), 0); /* the disk is well again */
     } else {
         assert_int_equal(state_generation(p->state), generation + 1);
     }
@@ -117,34 +113,30 @@ static bool try_change(size_t which, struct fault *fault, struct fault arm)
     return has_struck;
 }
 
-static void sweep(struct fault *fault, struct fault arm)
+static void sweep_changes(struct fault *fault, struct fault arm)
 {
-    for (size_t i = 0; i < CHANGE_COUNT; i++) {
-        /* Each of the first ones; a long list has thousands of allocations, one like the other. */
-        for (arm.countdown = 1; try_change(i, fault, arm); arm.countdown += arm.countdown < 200 ? 1 : 37)
-            assert_true(arm.countdown < 20000);
-        assert_true(arm.countdown > 1);
-    }
+    for (size_t i = 0; i < CHANGE_COUNT; i++)
+        sweep(try_change, &changes[i], fault, arm, 37); /* a long list has thousands of allocations */
 }
 
 static void test_every_write_of_every_change_fails_once(void **state)
 {
     (void)state;
-    sweep(&disk_fault, (struct fault){.result = SQLITE_FULL});
-    sweep(&disk_fault, (struct fault){.result = SQLITE_IOERR_WRITE});
-    sweep(&disk_fault, (struct fault){.result = SQLITE_READONLY});
+    sweep_changes(&disk_fault, (struct fault){.result = SQLITE_FULL});
+    sweep_changes(&disk_fault, (struct fault){.result = SQLITE_IOERR_WRITE});
+    sweep_changes(&disk_fault, (struct fault){.result = SQLITE_READONLY});
 }
 
 static void test_every_sync_of_every_change_fails_once(void **state)
 {
     (void)state;
-    sweep(&disk_fault, (struct fault){.result = SQLITE_IOERR_FSYNC, .only_syncs = true});
+    sweep_changes(&disk_fault, (struct fault){.result = SQLITE_IOERR_FSYNC, .only_syncs = true});
 }
 
 static void test_every_allocation_of_the_database_fails_once(void **state)
 {
     (void)state;
-    sweep(&memory_fault, (struct fault){0});
+    sweep_changes(&memory_fault, (struct fault){0});
 }
 
 /* ---- after a failed sync ---- */
@@ -199,31 +191,7 @@ static void test_a_failed_sync_behind_a_commit_stops_the_next_change(void **stat
     expect_route(p, FIRST, "b.example", "10.0.0.2:1");
 }
 
-/* ---- a real disk: a small tmpfs that only the child sees ---- */
-
-#define NOT_PERMITTED 77
-
-static int mount_small_disk(struct fixture *f)
-{
-    if (unshare(CLONE_NEWNS) != 0)
-        return NOT_PERMITTED;
-    return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-                   mount("tmpfs", f->folder, "tmpfs", 0, "size=1m,mode=0700") == 0
-               ? 0
-               : NOT_PERMITTED;
-}
-
-static void fill_disk(const char *filler)
-{
-    static const char block[4096];
-    int fd = open(filler, O_WRONLY | O_CREAT, 0600);
-
-    for (size_t len = sizeof block; len > 0;) {
-        if (write(fd, block, len) < 0)
-            len /= 2;
-    }
-    close(fd);
-}
+/* ---- a real disk ---- */
 
 /** Changes until the disk is full; returns how many were made. */
 static unsigned change_until_full(struct proxy *p, int *rc_out)
@@ -238,14 +206,13 @@ static unsigned change_until_full(struct proxy *p, int *rc_out)
     return made;
 }
 
-static int in_child(struct fixture *f)
+static int on_full_disk(struct fixture *f)
 {
     struct proxy p = {.f = f, .loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV)};
     struct state_options options = {.loop = p.loop};
     struct config_listener listener = {.addr_text = FIRST, .addr = {.is_dual_stack = true, .port = 443}};
     struct config config = {.listeners = &listener, .listener_count = 1};
     struct state_loaded loaded;
-    char filler[128];
     int rc;
 
     if ((rc = mount_small_disk(f)) != 0)
@@ -254,15 +221,14 @@ static int in_child(struct fixture *f)
         mmap(NULL, sizeof *p.stats, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (state_open(f->db, &options, &p.state, &f->why) != 0 || state_load(p.state, &config, &loaded, &f->why) != 0)
         return 1;
-    snprintf(filler, sizeof filler, "%s/filler", f->folder);
-    fill_disk(filler);
+    fill_disk(f);
     uint64_t start = clock_monotonic_ms();
     unsigned made = change_until_full(&p, &rc);
     if (rc != ERR_UNAVAILABLE || strstr(f->words, "full") == NULL || clock_monotonic_ms() - start > 10000)
         return 2;
     if (state_route_count(p.state, 0) != made)
         return 3;
-    unlink(filler);
+    empty_disk(f);
     unsigned more = change_until_full(&p, &rc); /* replaces the same ones first: works again without a restart */
     if (more <= made || state_route_count(p.state, 0) != more)
         return 4;
@@ -277,17 +243,7 @@ static int in_child(struct fixture *f)
 
 static void test_a_full_disk_refuses_changes_and_recovers(void **state)
 {
-    struct fixture *f = fixture_new();
-    int status = run_child(f, in_child);
-
-    (void)state;
-    fixture_free(f);
-    assert_true(WIFEXITED(status));
-    if (WEXITSTATUS(status) == NOT_PERMITTED) {
-        print_message("skipped: mounting a file system of its own is not permitted here\n");
-        skip();
-    }
-    assert_int_equal(WEXITSTATUS(status), 0);
+    run_on_small_disk(*state, on_full_disk);
 }
 
 int main(void)
@@ -298,12 +254,10 @@ int main(void)
         cmocka_unit_test(test_every_allocation_of_the_database_fails_once),
         PROXY_TEST(test_a_failed_sync_of_a_commit_stops_changes),
         PROXY_TEST(test_a_failed_sync_behind_a_commit_stops_the_next_change),
-        cmocka_unit_test(test_a_full_disk_refuses_changes_and_recovers),
+        cmocka_unit_test_setup_teardown(test_a_full_disk_refuses_changes_and_recovers, fixture_setup, fixture_teardown),
     };
 
-    if (access("/dev/shm", W_OK) == 0)
-        fixture_root = "/dev/shm";
-    if (faulty_memory_install() != SQLITE_OK || faulty_vfs_install() != SQLITE_OK)
+    if (!faults_install())
         return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,13 +3,12 @@
 
 #include "store_fixture.h"
 
-#include <errno.h>
-#include <sched.h>
 #include <sys/mount.h>
 
 #include "clock.h"
 #include "config.h"
-#include "faulty_vfs.h"
+#include "fault_sweep.h"
+#include "small_disk.h"
 
 #define OLD_ROUTES ":443 a.example a:1 0\n:443 b.example b:1 0\n"
 
@@ -95,14 +94,20 @@ static const struct change {
 };
 #define CHANGE_COUNT (sizeof changes / sizeof changes[0])
 
+/* A change and what it comes to. */
+struct attempt {
+    const struct change *change;
+    char new_routes[4096];
+};
+
 /* What the routes are after the change, by making it on a healthy disk. */
-static void learn_new_routes(const struct change *change, char *out, size_t size)
+static void learn_new_routes(struct attempt *attempt)
 {
     struct fixture *f = fixture_new();
     make_two_routes(f);
     struct store *store = must_open(f);
-    expect_rc(f, change->make(store, &f->why), 0);
-    read_routes(f, store, out, size);
+    expect_rc(f, attempt->change->make(store, &f->why), 0);
+    read_routes(f, store, attempt->new_routes, sizeof attempt->new_routes);
     store_close(&store);
     fixture_free(f);
 }
@@ -113,27 +118,25 @@ static void learn_new_routes(const struct change *change, char *out, size_t size
  *
  * @return whether the fault came to strike
  */
-static bool try_change(const struct change *change, struct fault *fault, struct fault arm, const char *new_routes)
+static bool try_change(struct fault *fault, struct fault arm, const void *context)
 {
+    const struct attempt *a = context;
     char now[4096], later[4096];
 
     struct fixture *f = fixture_new();
     make_two_routes(f);
     struct store *store = must_open(f);
     *fault = arm;
-    int rc = change->make(store, &f->why);
-    bool has_struck = fault->has_struck;
-    *fault = (struct fault){0};
-    if (rc != 0 && rc != ERR_UNAVAILABLE && rc != ERR_NO_MEMORY)
-        fail_msg("%s, fault %d: %d %s", change->name, arm.countdown, rc, f->words);
-    expect_rc(f, rc, rc);
+    int rc = a->change->make(store, &f->why);
+    bool has_struck = fault_disarm(fault);
+    expect_answer(f, rc, a->change->name, arm);
     store_rollback(store);
     read_routes(f, store, now, sizeof now);
-    assert_string_equal(now, rc == 0 ? new_routes : OLD_ROUTES);
+    assert_string_equal(now, rc == 0 ? a->new_routes : OLD_ROUTES);
     store_close(&store);
     store = must_open(f);
     read_routes(f, store, later, sizeof later);
-    if (arm.result != SQLITE_IOERR_FSYNC || strcmp(later, new_routes) != 0)
+    if (arm.result != SQLITE_IOERR_FSYNC || strcmp(later, a->new_routes) != 0)
         assert_string_equal(later, now);
     expect_rc(f, put(store, ":443", "later.example", "a:1", &f->why), 0);
     store_close(&store);
@@ -143,13 +146,10 @@ static bool try_change(const struct change *change, struct fault *fault, struct 
 
 static void sweep_changes(struct fault *fault, struct fault arm)
 {
-    char new_routes[4096];
-
     for (size_t i = 0; i < CHANGE_COUNT; i++) {
-        learn_new_routes(&changes[i], new_routes, sizeof new_routes);
-        for (arm.countdown = 1; try_change(&changes[i], fault, arm, new_routes); arm.countdown++)
-            assert_true(arm.countdown < 2000);
-        assert_true(arm.countdown > 1);
+        struct attempt attempt = {.change = &changes[i]};
+        learn_new_routes(&attempt);
+        sweep(try_change, &attempt, fault, arm, 1);
     }
 }
 
@@ -197,15 +197,15 @@ static void test_after_a_failed_sync_nothing_is_promised(void **state)
 /* ---- opening ---- */
 
 /* A new database: all of it or no file at all. */
-static bool try_new(struct fault *fault, struct fault arm)
+static bool try_new(struct fault *fault, struct fault arm, const void *context)
 {
     struct store *store = NULL;
 
+    (void)context;
     struct fixture *f = fixture_new();
     *fault = arm;
     int rc = store_open(f->db, &store, &f->why);
-    bool has_struck = fault->has_struck;
-    *fault = (struct fault){0};
+    bool has_struck = fault_disarm(fault);
     expect_rc(f, rc, rc);
     store_close(&store);
     assert_int_equal(count_folder(f->folder), rc == 0 ? 1 : 0);
@@ -241,11 +241,10 @@ static void copy_file(const char *from_folder, const char *to_folder, const char
     close(out);
 }
 
-static struct fixture *killed; /* what a killed server left; made once, copied for each attempt */
-
-/* A killed server's database: what was in its -wal is there after the failure too. */
-static bool try_recovery(struct fault *fault, struct fault arm)
+/* A copy of what a killed server left: what was in its -wal is there after the failure too. */
+static bool try_recovery(struct fault *fault, struct fault arm, const void *context)
 {
+    const struct fixture *killed = context;
     struct store *store = NULL;
     struct store_check_result result;
 
@@ -260,22 +259,12 @@ static bool try_recovery(struct fault *fault, struct fault arm)
         expect_rc(f, rc, rc);
     }
     store_close(&store);
-    bool has_struck = fault->has_struck;
-    *fault = (struct fault){0};
+    bool has_struck = fault_disarm(fault);
     store = must_open(f);
     expect_routes(f, store, OLD_ROUTES ":443 c.example c:1 0\n");
     store_close(&store);
     fixture_free(f);
     return has_struck;
-}
-
-typedef bool (*try_fn)(struct fault *fault, struct fault arm);
-
-static void sweep(try_fn attempt, struct fault *fault, struct fault arm, int stride)
-{
-    for (arm.countdown = 1; attempt(fault, arm); arm.countdown += stride)
-        assert_true(arm.countdown < 5000);
-    assert_true(arm.countdown > 1);
 }
 
 static void sweep_recovery(struct fixture *f, struct fault *fault, struct fault arm, int stride)
@@ -284,37 +273,36 @@ static void sweep_recovery(struct fixture *f, struct fault *fault, struct fault 
         make_two_routes(f);
         assert_true(WIFSIGNALED(run_child(f, die_with_a_wal)));
     }
-    killed = f;
-    sweep(try_recovery, fault, arm, stride);
+    sweep(try_recovery, f, fault, arm, stride);
 }
 
 static void test_every_disk_operation_of_opening_fails_once(void **state)
 {
-    sweep(try_new, &disk_fault, (struct fault){.result = SQLITE_FULL}, 1);
-    sweep(try_new, &disk_fault, (struct fault){.result = SQLITE_IOERR_FSYNC, .only_syncs = true}, 1);
+    sweep(try_new, NULL, &disk_fault, (struct fault){.result = SQLITE_FULL}, 1);
+    sweep(try_new, NULL, &disk_fault, (struct fault){.result = SQLITE_IOERR_FSYNC, .only_syncs = true}, 1);
     sweep_recovery(*state, &disk_fault, (struct fault){.result = SQLITE_IOERR_WRITE}, 1);
     sweep_recovery(*state, &disk_fault, (struct fault){.result = SQLITE_FULL}, 1);
 }
 
 static void test_allocations_of_opening_fail(void **state)
 {
-    sweep(try_new, &memory_fault, (struct fault){0}, 1);
-    /* A few thousand, most of them those of a new database again: every fifth is enough. */
+    sweep(try_new, NULL, &memory_fault, (struct fault){0}, 1);
+    /* A few thousand, most of them those of a new database again: every fifth of them is enough. */
     sweep_recovery(*state, &memory_fault, (struct fault){0}, 5);
 }
 
-static bool try_snapshot(struct fault *fault, struct fault arm)
+static bool try_snapshot(struct fault *fault, struct fault arm, const void *context)
 {
     char copy[128];
 
+    (void)context;
     struct fixture *f = fixture_new();
     snprintf(copy, sizeof copy, "%s/copy.db", f->folder);
     make_two_routes(f);
     struct store *store = must_open(f);
     *fault = arm;
     int rc = store_snapshot(store, copy, &f->why);
-    bool has_struck = fault->has_struck;
-    *fault = (struct fault){0};
+    bool has_struck = fault_disarm(fault);
     expect_rc(f, rc, rc);
     assert_int_equal(access(copy, F_OK) == 0, rc == 0);
     expect_routes(f, store, OLD_ROUTES);
@@ -326,35 +314,11 @@ static bool try_snapshot(struct fault *fault, struct fault arm)
 static void test_a_snapshot_that_fails_leaves_no_file(void **state)
 {
     (void)state;
-    sweep(try_snapshot, &disk_fault, (struct fault){.result = SQLITE_FULL}, 1);
-    sweep(try_snapshot, &memory_fault, (struct fault){0}, 1);
+    sweep(try_snapshot, NULL, &disk_fault, (struct fault){.result = SQLITE_FULL}, 1);
+    sweep(try_snapshot, NULL, &memory_fault, (struct fault){0}, 1);
 }
 
-/* ---- a real disk: a small tmpfs that only the child sees ---- */
-
-#define NOT_PERMITTED 77
-
-static int mount_small_disk(struct fixture *f)
-{
-    if (unshare(CLONE_NEWNS) != 0)
-        return NOT_PERMITTED;
-    return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-                   mount("tmpfs", f->folder, "tmpfs", 0, "size=512k,mode=0700") == 0
-               ? 0
-               : NOT_PERMITTED;
-}
-
-static void fill_disk(const char *filler)
-{
-    static const char block[4096];
-    int fd = open(filler, O_WRONLY | O_CREAT, 0600);
-
-    for (size_t len = sizeof block; len > 0;) {
-        if (write(fd, block, len) < 0)
-            len /= 2;
-    }
-    close(fd);
-}
+/* ---- a real disk ---- */
 
 static int count_routes(const struct store_route *route, void *ctx)
 {
@@ -369,15 +333,14 @@ static int on_full_disk(struct fixture *f)
     struct store_seeded seeded;
     struct config_listener listener = {.addr = {.is_dual_stack = true, .port = 443}};
     struct config config = {.listeners = &listener, .listener_count = 1};
-    char filler[128], name[32];
+    char name[32];
     int made = 0, there = 0, rc;
 
     if ((rc = mount_small_disk(f)) != 0)
         return rc;
-    snprintf(filler, sizeof filler, "%s/filler", f->folder);
     if (store_open(f->db, &store, &f->why) != 0 || store_seed(store, &config, &seeded, &f->why) != 0)
         return 1;
-    fill_disk(filler);
+    fill_disk(f);
     uint64_t start = clock_monotonic_ms();
     do { /* what is left of the -wal's last page may take a few */
         snprintf(name, sizeof name, "n%d.example", made);
@@ -388,7 +351,7 @@ static int on_full_disk(struct fixture *f)
         return 2;
     if (store_each_route(store, count_routes, &there, &f->why) != 0 || there != made)
         return 3;
-    unlink(filler); /* space again: it works again, without a restart */
+    empty_disk(f); /* space again: it works again, without a restart */
     if (put(store, ":443", name, "a:1", &f->why) != 0)
         return 4;
     store_close(&store);
@@ -420,49 +383,35 @@ static int on_read_only_disk(struct fixture *f)
 static int on_full_disk_from_the_start(struct fixture *f)
 {
     struct store *store = NULL;
-    char filler[128];
     int rc;
 
     if ((rc = mount_small_disk(f)) != 0)
         return rc;
-    snprintf(filler, sizeof filler, "%s/filler", f->folder);
-    fill_disk(filler);
+    fill_disk(f);
     if (store_open(f->db, &store, &f->why) != ERR_UNAVAILABLE || strstr(f->words, "full") == NULL)
         return 1;
     if (access(f->db, F_OK) == 0)
         return 2;
-    unlink(filler);
+    empty_disk(f);
     if (store_open(f->db, &store, &f->why) != 0)
         return 3;
     store_close(&store);
     return 0;
 }
 
-static void run_on_small_disk(void **state, child_fn body)
-{
-    int status = run_child(*state, body);
-
-    assert_true(WIFEXITED(status));
-    if (WEXITSTATUS(status) == NOT_PERMITTED) {
-        print_message("skipped: mounting a file system of its own is not permitted here\n");
-        skip();
-    }
-    assert_int_equal(WEXITSTATUS(status), 0);
-}
-
 static void test_a_full_disk_refuses_changes_and_recovers(void **state)
 {
-    run_on_small_disk(state, on_full_disk);
+    run_on_small_disk(*state, on_full_disk);
 }
 
 static void test_a_full_disk_at_the_first_start(void **state)
 {
-    run_on_small_disk(state, on_full_disk_from_the_start);
+    run_on_small_disk(*state, on_full_disk_from_the_start);
 }
 
 static void test_a_read_only_disk_is_refused(void **state)
 {
-    run_on_small_disk(state, on_read_only_disk);
+    run_on_small_disk(*state, on_read_only_disk);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -482,9 +431,7 @@ int main(void)
         TEST(test_a_read_only_disk_is_refused),
     };
 
-    if (access("/dev/shm", W_OK) == 0)
-        fixture_root = "/dev/shm"; /* thousands of syncs, and the faults are of our own making */
-    if (faulty_memory_install() != SQLITE_OK || faulty_vfs_install() != SQLITE_OK)
+    if (!faults_install())
         return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
