@@ -85,7 +85,8 @@ static bool change_twice(void *context, const struct ip_addr *addr, char iso_cod
     (void)addr;
     assert_int_equal(fw_add(f, "192.0.2.7"), 0);
     assert_int_equal(fw_remove(f, "KP"), 0);
-    memcpy(iso_code_out, "KP", 2);
+    iso_code_out[0] = 'K';
+    iso_code_out[1] = 'P';
     return true;
 }
 

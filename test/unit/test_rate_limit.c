@@ -87,7 +87,7 @@ static void a_look_foretells_and_uses_nothing(void **state)
             assert_int_equal(rate_table_look(l.table, &l.rules, &addr, now + usage.retry_in_ns + 256).retry_in_ns, 0);
         }
         assert_int_equal(admit(&l, addr, now), usage.retry_in_ns == 0);
-        now += (i * 2654435761u) % (SECOND / 5);
+        now += (i * 2654435761ull) % (SECOND / 5);
         if (i == 10000)
             set_rule(&l, 7, 2000, now);
         if (i == 10001)

@@ -131,14 +131,14 @@ static void a_table_that_lost_its_routes_takes_little_memory(void **state)
     }
     uint64_t generation = tables_root(f.tables)->generation;
     assert_true(generation > 5 && generation < 30); /* an array grows a few times, not with every route */
-    assert_true(fixture_used_bytes(&f) > ROUTES * 64);
+    assert_true(fixture_used_bytes(&f) > ROUTES * 64ull);
     for (unsigned i = 0; i < ROUTES; i++) {
         (void)snprintf(name, sizeof name, "n%u.example.com", i);
         assert_int_equal(fixture_remove(&f, 0, name), 0);
     }
     fixture_reclaim(&f);
     assert_int_equal(backend_set_count(f.backends), 0);
-    assert_true(fixture_used_bytes(&f) < empty + 64 * 1024);
+    assert_true(fixture_used_bytes(&f) < empty + 64 * 1024ull);
     fixture_fini(&f);
 }
 
@@ -301,7 +301,7 @@ static void a_bulk_load_without_memory_leaves_no_trace(void **state)
     fixture_put(&f, 0, "old.example.com", 1);
     uint64_t used = fixture_used_bytes(&f);
     struct shm_segment *segment = &f.tables->arena.pages.segment;
-    for (uint64_t room = 0; !loaded; room += 2 * SHM_PAGE) {
+    for (uint64_t room = 0; !loaded; room += 2ull * SHM_PAGE) {
         struct route_bulk *bulk = NULL;
         segment->commit_limit = segment->committed_bytes + room;
         int rc = route_bulk_begin(f.routes, 0, &bulk);

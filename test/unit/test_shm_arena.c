@@ -53,7 +53,7 @@ static uint64_t random_size(void)
     switch (rng(8)) {
     case 0: return SHM_SMALL_MAX - 2 + rng(5);
     case 1: return 1 + rng(256 << 10);
-    case 2: return SHM_PAGE * (1 + rng(9));
+    case 2: return (uint64_t)SHM_PAGE * (1 + rng(9));
     default: return 1 + rng(200);
     }
 }
@@ -102,7 +102,7 @@ static void random_operations_never_overlap(void **state)
     assert_int_equal(s.used_bytes, 0);
     assert_true(full > 4 << 20);
     /* What is left: one slab of each size, and what was committed ahead. */
-    assert_true(s.slab_bytes <= SHM_SIZE_CLASSES * 8 * SHM_PAGE);
+    assert_true(s.slab_bytes <= 8ull * SHM_SIZE_CLASSES * SHM_PAGE);
     assert_true(memory_of(&a) <= s.slab_bytes + (4 << 20));
     assert_true(memory_of(&a) == s.committed_bytes);
     shm_arena_fini(&a);
@@ -115,7 +115,7 @@ static void every_size_gets_its_room(void **state)
     (void)state;
 
     assert_int_equal(shm_arena_init(&a, 256 << 20, FRONT_BYTES), 0);
-    for (uint64_t size = 1; size <= 2 * SHM_SMALL_MAX; size++) {
+    for (uint64_t size = 1; size <= 2ull * SHM_SMALL_MAX; size++) {
         shm_off off = 0;
         uint64_t before = shm_arena_stats(&a).used_bytes;
         assert_int_equal(shm_arena_alloc(&a, size, &off), 0);
@@ -173,7 +173,7 @@ static void empty_slabs_give_their_memory_back(void **state)
     for (unsigned i = 0; i < COUNT; i++)
         assert_int_equal(shm_arena_alloc(&a, 40, &offs[i]), 0);
     uint64_t full = memory_of(&a);
-    assert_true(full >= COUNT * 40 && full < COUNT * 44 + (1 << 20));
+    assert_true(full >= COUNT * 40ull && full < COUNT * 44ull + (1 << 20));
     for (unsigned i = 0; i < COUNT; i++)
         shm_arena_free(&a, offs[i], 40);
     assert_true(memory_of(&a) < 1 << 20);

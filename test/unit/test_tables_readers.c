@@ -36,7 +36,7 @@ static void expect_stable(const struct route_match *m, const char *name, struct 
                           "record of %s used again", name);
         READER_EXPECT(report, backend_is_whole(m->backend), "backend of %s used again", name);
         if (is_exact && m->backend->kind == BACKEND_IP)
-            READER_EXPECT(report, number_of_backend(m->backend) % STRESS_NAMES == atoi(name + 1),
+            READER_EXPECT(report, number_of_backend(m->backend) % STRESS_NAMES == strtol(name + 1, NULL, 10),
                           "%s has the backend of another", name);
         if (look_again == 0)
             sched_yield(); /* let the writer run under our pin */
