@@ -37,6 +37,8 @@ struct fixture {
     struct admin *admin;
     char log[16384]; /* "message key=value ...\n" of the INFO and WARN lines */
     size_t log_len;
+    unsigned watching_told; /* how often the admin told whether anybody watches */
+    bool is_watched;        /* what it told last */
 };
 
 static void fixture_log(struct bytes record, void *context)
@@ -57,6 +59,14 @@ static void fixture_log(struct bytes record, void *context)
     }
     strbuf_add(&line, "\n");
     f->log_len += line.len;
+}
+
+static void fixture_on_watching(void *context, bool is_anybody)
+{
+    struct fixture *f = context;
+
+    f->watching_told++;
+    f->is_watched = is_anybody;
 }
 
 static void fixture_open_state(struct fixture *f)
@@ -98,7 +108,11 @@ static int fixture_setup(void **state)
     struct supervisor_options options = {
         .binary_fd = -1, .rate_fd = -1, .stats = &f->stats, .log_ring_bytes = 65536, .worker_count = 1};
     assert_int_equal(supervisor_new(f->loop, &options, &none, &f->supervisor), 0);
-    struct admin_parts parts = {.state = f->state, .supervisor = f->supervisor, .stats = &f->stats};
+    struct admin_parts parts = {.state = f->state,
+                                .supervisor = f->supervisor,
+                                .stats = &f->stats,
+                                .on_watching = fixture_on_watching,
+                                .context = f};
     assert_int_equal(admin_new(&parts, &f->admin), 0);
     admin_set_config(f->admin, f->config);
     log_set_sink(fixture_log, f);
@@ -112,6 +126,7 @@ static int fixture_teardown(void **state)
     char command[128];
 
     log_set_sink(NULL, NULL);
+    fake_free_all();
     admin_free(&f->admin);
     supervisor_free(&f->supervisor);
     state_close(&f->state);

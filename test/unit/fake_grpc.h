@@ -12,9 +12,10 @@
 
 #include "grpc_server.h"
 
-#define FAKE_ANSWERS_MAX 64
+#define FAKE_ANSWERS_MAX 4096
 
 struct grpc_call {
+    struct grpc_call *next, **link; /* what points to us */
     const struct grpc_method *method;
     void *service;
     void *state;
@@ -31,6 +32,8 @@ struct grpc_call {
     size_t queued;
     size_t memory_left; /* for answers */
 };
+
+static struct grpc_call *fake_calls; /* that were not freed yet */
 
 void *grpc_call_service(const struct grpc_call *call)
 {
@@ -110,6 +113,11 @@ static inline struct grpc_call *fake_call(const struct grpc_method *methods, voi
         methods++;
     assert_non_null(methods->path);
     *call = (struct grpc_call){.method = methods, .service = service, .is_local = true, .memory_left = 1u << 30};
+    call->link = &fake_calls;
+    call->next = fake_calls;
+    if (call->next != NULL)
+        call->next->link = &call->next;
+    fake_calls = call;
     return call;
 }
 
@@ -150,7 +158,17 @@ static inline void fake_free(struct grpc_call *call)
     assert_null(call->state);
     for (unsigned i = 0; i < call->answer_count; i++)
         free(call->answers[i].data);
+    *call->link = call->next;
+    if (call->next != NULL)
+        call->next->link = call->link;
     free(call);
+}
+
+/** What a test that failed has left: the teardown is to tell of the failure, not of that. */
+static inline void fake_free_all(void)
+{
+    while (fake_calls != NULL)
+        fake_free(fake_calls);
 }
 
 static inline void *fake_answer(const struct grpc_call *call, unsigned i, const ProtobufCMessageDescriptor *type)
