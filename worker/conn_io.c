@@ -66,26 +66,29 @@ static void note(struct conn_side *side, uint32_t events)
         side->is_writable = true;
 }
 
-static void take_conn_event(struct conn *c, enum tag tag, uint32_t events)
+/** False: the connection is over. */
+static bool take_conn_event(struct conn *c, enum tag tag, uint32_t events)
 {
     if (c->magic == CONN_MAGIC_DEAD)
-        return; /* an earlier event of this turn was its last */
+        return false; /* an earlier event of this turn was its last */
     CHECK_MAGIC(c, CONN_MAGIC);
     struct conn_side *side = tag == TAG_BACK ? &c->back : &c->front;
-    if (side->fd < 0)
-        return;
-    note(side, events);
-    conn_run(c);
+    if (side->fd >= 0) {
+        note(side, events);
+        conn_run(c);
+    }
+    return c->magic != CONN_MAGIC_DEAD;
 }
 
 /*
- * To sleep and be woken costs a worker more CPU than to look some dozens of times, and what it waits for in traffic is often only
- * microseconds away: the hello behind a connect, the answer of a near backend. So it looks before it sleeps: twice as often after a
- * look that found something, a little less often after each sleep, so that at rest it hardly looks at all.
+ * To sleep and be woken takes a worker longer than to look some dozens of times, and what comes next for a connection is often only
+ * microseconds away: the hello behind a connect, the answer of a near backend. So behind a turn that has left a connection waiting for
+ * such, it looks before it sleeps: twice as often after a look that found something, a little less often after each sleep, so that at
+ * rest it hardly looks at all. Strangers who were turned away leave nobody waiting.
  */
 static int wait_for_events(struct worker *w, struct epoll_event *events)
 {
-    for (unsigned i = 0; i < w->looks; i++) {
+    for (unsigned i = 0; w->has_answer_ahead && i < w->looks; i++) {
         int n = epoll_wait(w->epoll_fd, events, EVENTS_PER_TURN, 0);
         if (n > 0) {
             if (w->looks < LOOKS_MAX)
@@ -93,7 +96,7 @@ static int wait_for_events(struct worker *w, struct epoll_event *events)
             return n;
         }
     }
-    if (w->looks > LOOKS_MIN)
+    if (w->has_answer_ahead && w->looks > LOOKS_MIN)
         w->looks -= LOOKS_MIN;
     return epoll_wait(w->epoll_fd, events, EVENTS_PER_TURN, -1);
 }
@@ -103,7 +106,9 @@ bool conn_io_turn(struct worker *w)
     struct epoll_event events[EVENTS_PER_TURN];
     bool is_loop_ready = false;
     int n = wait_for_events(w, events);
+    uint32_t conns_before = w->conn_count;
 
+    w->has_answer_ahead = false;
     for (int i = 0; i < n; i++) {
         enum tag tag = events[i].data.u64 & TAG_MASK;
         void *object = (void *)(uintptr_t)(events[i].data.u64 - tag); // NOLINT(performance-no-int-to-ptr)
@@ -112,8 +117,9 @@ bool conn_io_turn(struct worker *w)
         else if (tag == TAG_LISTENER)
             listener_accept(object);
         else
-            take_conn_event(object, tag, events[i].events);
+            w->has_answer_ahead |= take_conn_event(object, tag, events[i].events);
     }
+    w->has_answer_ahead |= w->conn_count > conns_before;
     return is_loop_ready;
 }
 

@@ -52,8 +52,9 @@ struct worker {
     struct ctl_settings settings;
     struct listener *listeners; /* singly linked; a removed one stays until its last connection ended */
 
-    int epoll_fd;   /* see conn_io.h */
-    unsigned looks; /* before the next sleep */
+    int epoll_fd;          /* see conn_io.h */
+    unsigned looks;        /* before the next sleep */
+    bool has_answer_ahead; /* the last turn left a connection for which something may come at once */
     struct conn *dead_conns;
 
     struct wheel wheel;

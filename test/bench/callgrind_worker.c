@@ -29,8 +29,8 @@ static int run_under_callgrind(void)
     if (len > 0) {
         self[len] = '\0';
         (void)setenv(INSIDE, "1", 1);
-        (void)execlp("valgrind", "valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "--vgdb=no", self,
-                     HANDOVER_SUBCOMMAND, (char *)NULL);
+        (void)execlp("valgrind", "valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "--vgdb=no",
+                     "--toggle-collect=epoll_wait", "--collect-atstart=yes", self, HANDOVER_SUBCOMMAND, (char *)NULL);
     }
     fprintf(stderr, "mc-proxy-callgrind: cannot run valgrind: %s\n", strerror(errno));
     return EXIT_FAILURE;

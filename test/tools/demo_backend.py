@@ -12,6 +12,8 @@ import sys
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # the client ends the connection: a server that goes first resets what a client still says
+
     def do_GET(self):
         body = f"Hello from {self.server.name}: you asked for {self.headers.get('Host', 'no host')}.\n".encode()
         self.send_response(200)
