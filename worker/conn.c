@@ -100,7 +100,8 @@ const char *conn_step_name(enum conn_step step)
 
 void conn_touch(struct conn *c)
 {
-    c->active_tick = conn_worker(c)->wheel.now;
+    if (!c->is_hurried)
+        c->active_tick = conn_worker(c)->wheel.now;
 }
 
 enum conn_next conn_enter(struct conn *c, enum conn_step step)

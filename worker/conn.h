@@ -96,8 +96,8 @@ struct conn {
     uint8_t step;          /* enum conn_step */
     uint8_t broken_reason; /* enum close_reason that ends FLUSH */
     bool is_nodelay_set;   /* on the backend's socket, with the second write to it */
-    bool is_hurried;       /* RELAY: one side is gone, the other gets what is left of it as long as it takes some */
-    uint32_t active_tick;  /* when a byte last moved, when the step began, or when it last tried */
+    bool is_hurried;       /* RELAY: one side is gone, the other gets what is left of it, for CONN_CUT_TIMEOUT_MS */
+    uint32_t active_tick;  /* when a byte last moved, the step began, or it last tried; is_hurried: since when it is */
     union {
         uint32_t awaits_answer; /* RELAY: whether what comes from the backend is still to be read along */
         uint32_t limit_tick;    /* FLUSH: when to give up */
@@ -148,7 +148,7 @@ void conn_close(struct conn *c, enum close_reason reason);
 /** The wheel's visit: close what is overdue, look again later at the rest. */
 void conn_on_tick(struct wheel_node *node, void *context);
 
-/** One side is gone and the other took nothing for CONN_CUT_TIMEOUT_MS: reset it too. The end of RELAY then. */
+/** One side is gone and the other did not take what is left of it in CONN_CUT_TIMEOUT_MS: reset it too. The end of RELAY then. */
 void conn_close_cut(struct conn *c);
 
 /** Close every connection of this process. */
@@ -201,7 +201,7 @@ ssize_t conn_recv(struct conn_side *side, void *at, size_t room);
 /** send(2), the same for is_writable. @return bytes; -1 with errno, never EINTR: EAGAIN if it takes nothing */
 ssize_t conn_send(struct conn_side *side, const void *at, size_t len);
 
-/** A byte moved. */
+/** A byte moved, which is_hurried does not care about. */
 void conn_touch(struct conn *c);
 
 /** Close one side's socket, with RST if is_reset_on_close, or if bytes for it were left: what was cut must not look like an end. */

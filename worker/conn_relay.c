@@ -195,7 +195,9 @@ static enum conn_next begin_flush(struct conn *c, struct conn_side *broken, enum
     conn_side_close(broken);
     other->is_reset_on_close = true;
     c->broken_reason = (uint8_t)reason;
-    c->limit_tick = wheel_tick_after(conn_worker(c)->wheel.now, CONN_CUT_TIMEOUT_MS);
+    conn_touch(c); /* unless that limit runs already, because it was noticed before everything was read */
+    c->limit_tick = wheel_tick_after(c->active_tick, CONN_CUT_TIMEOUT_MS);
+    c->is_hurried = false;
     return conn_enter(c, CONN_STEP_FLUSH);
 }
 
@@ -216,6 +218,7 @@ static void hurry(struct conn *c)
 {
     if (c->is_hurried || (!is_gone(&c->front) && !is_gone(&c->back)))
         return;
+    conn_touch(c); /* from now, however long ago a byte moved last */
     c->is_hurried = true;
     wheel_remove(&c->timeout); /* CONN_CUT_TIMEOUT_MS holds from now on */
 }

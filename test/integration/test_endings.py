@@ -102,11 +102,36 @@ def test_backend_reset_ends_a_connection_whose_client_never_reads(proxy, held):
     s.close()
 
 
+def test_what_was_read_before_a_reset_reaches_a_backend_that_had_paused_for_longer_than_that_may_take(proxy, held):
+    daemon = proxy(f"* {held[1].address}")
+    s, other = connect(daemon, held)
+    stuff(s)
+    time.sleep(6)
+    reset(s)
+    time.sleep(1)
+    count = read_to_reset(other)
+    assert int(daemon.wait_for_access()["bytes_in"]) == len(HELLO) + count
+
+
+def test_reset_is_passed_on_within_five_seconds_though_the_backend_goes_on_reading_slowly(proxy, held):
+    daemon = proxy(f"* {held[1].address}")
+    s, other = connect(daemon, held)
+    stuff(s)
+    reset(s)
+    began = time.monotonic()
+    with pytest.raises(ConnectionResetError):
+        while time.monotonic() - began < 12:
+            other.recv(25000)
+            time.sleep(0.01)
+    assert 4 < time.monotonic() - began < 7
+    assert daemon.wait_for_access()["reason"] == "client_reset"
+
+
 def test_client_reset_after_its_half_close_is_passed_on_at_once(proxy, held):
     daemon = proxy(f"* {held[1].address}")
     s, other = connect(daemon, held)
     s.shutdown(socket.SHUT_WR)
-    assert other.recv(1) == b""
+    assert other.recv(25000) == b""
     reset(s)
     assert daemon.wait_for_access(timeout=3)["reason"] == "client_reset"
     with pytest.raises((ConnectionResetError, BrokenPipeError)):
