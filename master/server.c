@@ -445,7 +445,7 @@ int server_run(const char *config_path)
     if (status == CLI_DONE) {
         ev_run(s->loop, 0);
         status = s->exit_status;
-        (void)log_drain_run(s->log_drain);
+        log_drain_end(s->log_drain);
         log_text(LOG_INFO, "server stopped");
     }
     server_successor_fini(s, status);
