@@ -440,6 +440,7 @@ int server_run(const char *config_path)
 
     server_hold_signals(true);
     server_upgrade_init(s);
+    server_dump_at_panic(s);
     int status = start(s);
 
     if (status == CLI_DONE) {
@@ -449,6 +450,7 @@ int server_run(const char *config_path)
         log_text(LOG_INFO, "server stopped");
     }
     server_successor_fini(s, status);
+    server_dump_at_panic(NULL);
     fini(s);
     return status;
 }
