@@ -31,16 +31,13 @@ static struct {
 static const char *const key_words[] = {LOG_KEY_TABLE(LOG_KEY_WORD)};
 #undef LOG_KEY_WORD
 
-static const struct {
-    const char *line_word;
-    const char *config_word;
-} levels[] = {
-    [LOG_DEBUG] = {"DEBUG", "debug"},
-    [LOG_INFO] = {"INFO", "info"},
-    [LOG_WARN] = {"WARN", "warn"},
-    [LOG_ERROR] = {"ERROR", "error"},
+static const char *const level_words[] = {
+    [LOG_DEBUG] = "DEBUG",
+    [LOG_INFO] = "INFO",
+    [LOG_WARN] = "WARN",
+    [LOG_ERROR] = "ERROR",
 };
-#define LEVEL_COUNT (sizeof levels / sizeof levels[0])
+#define LEVEL_COUNT (sizeof level_words / sizeof level_words[0])
 
 const char *log_key_word(unsigned key)
 {
@@ -50,18 +47,7 @@ const char *log_key_word(unsigned key)
 const char *log_level_word(enum log_level level)
 {
     CHECK((unsigned)level < LEVEL_COUNT);
-    return levels[level].line_word;
-}
-
-int log_level_parse(struct bytes word, enum log_level *out)
-{
-    for (unsigned i = 0; i < LEVEL_COUNT; i++) {
-        if (bytes_equal_str(word, levels[i].config_word)) {
-            *out = (enum log_level)i;
-            return 0;
-        }
-    }
-    return ERR_INVALID;
+    return level_words[level];
 }
 
 void log_set_sink(log_sink_fn sink, void *context)

@@ -23,9 +23,6 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 /** The word in log lines, static: "DEBUG", "INFO", "WARN", "ERROR". */
 const char *log_level_word(enum log_level level);
 
-/** The level of a configuration's word: "debug", "info", "warn", "error", in this case only; otherwise ERR_INVALID. */
-int log_level_parse(struct bytes word, enum log_level *out) MUST_CHECK;
-
 /* clang-format off */
 /*      id                     word */
 #define LOG_KEY_TABLE(X)                 \

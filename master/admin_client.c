@@ -118,23 +118,6 @@ int admin_client_stream(struct admin_client *client, const char *method, grpc_me
     return (int)reply.status;
 }
 
-/** A stream of one message. */
-struct single {
-    struct bytes message;
-    bool is_taken;
-};
-
-static int take_single(void *context, struct bytes *message_out)
-{
-    struct single *single = context;
-
-    if (single->is_taken)
-        return 0;
-    single->is_taken = true;
-    *message_out = single->message;
-    return 1;
-}
-
 int admin_client_call(struct admin_client *client, const char *method, const ProtobufCMessage *request,
                       const ProtobufCMessageDescriptor *type, ProtobufCMessage **response_out, struct strbuf *why)
 {
@@ -146,8 +129,8 @@ int admin_client_call(struct admin_client *client, const char *method, const Pro
         strbuf_add(why, err_text(ERR_NO_MEMORY));
         return ERR_NO_MEMORY;
     }
-    struct single single = {.message = bytes_of(data, protobuf_c_message_pack(request, data))};
-    rc = admin_client_stream(client, method, take_single, &single, type, response_out, why);
+    struct grpc_single single = {.message = bytes_of(data, protobuf_c_message_pack(request, data))};
+    rc = admin_client_stream(client, method, grpc_single_next, &single, type, response_out, why);
     free(data);
     return rc;
 }

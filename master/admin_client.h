@@ -22,6 +22,13 @@ static inline char *admin_client_text(const char *text)
     return u.out;
 }
 
+/** Set a request's field if the text was given; NULL leaves it as it is. Borrowed. */
+static inline void admin_client_set(char **field, const char *text)
+{
+    if (text != NULL)
+        *field = admin_client_text(text);
+}
+
 /** A command as the context of a callback, which has no const either. */
 static inline void *admin_client_context(const struct cli_command *command)
 {

@@ -11,8 +11,6 @@
 #include "geoip_reader.h"
 #include "mc_proxy/v1/admin.pb-c.h"
 #include "state.h"
-#include "state_change.h"
-#include "state_fields.h"
 #include "stats_segment.h"
 #include "supervisor.h"
 
@@ -72,36 +70,12 @@ static int parse_address(const char *field, const char *text, struct ip_addr *ou
     return rc == 0 ? 0 : ERR_INVALID;
 }
 
-static const struct config_listener *listener_of(const struct config *config, const struct listen_addr *addr)
-{
-    for (unsigned i = 0; i < config->listener_count; i++) {
-        if (listen_addr_equal(&config->listeners[i].addr, addr))
-            return &config->listeners[i];
-    }
-    return NULL;
-}
-
-static int read_listener(const struct admin *a, const char *text, struct explain_question *q, struct strbuf *why)
-{
-    struct listen_addr addr;
-    int rc = state_parse_listener(bytes_of_str(text), &addr, why);
-
-    if (rc != 0)
-        return rc;
-    q->listener = listener_of(a->config, &addr);
-    if (q->listener != NULL && state_find_listener(a->parts.state, &addr, &q->listener_id) == 0)
-        return 0;
-    strbuf_add(why, "listener_addr: no listener of the configuration has the address ");
-    state_add_quoted(bytes_of_str(text), why);
-    return ERR_NOT_FOUND;
-}
-
 static int read_question(const struct admin *a, const McProxy__V1__ExplainRequest *request, struct explain_question *q,
                          struct strbuf *why)
 {
     int rc;
 
-    if ((rc = read_listener(a, request->listener_addr, q, why)) != 0 ||
+    if ((rc = admin_find_listener(a, request->listener_addr, &q->listener_id, &q->listener, why)) != 0 ||
         (rc = parse_address("from", request->from, &q->client, why)) != 0)
         return rc;
     q->sni = bytes_of_str(request->sni);

@@ -138,7 +138,7 @@ void admin_watches_end(struct admin *admin);
 void admin_connections_end(struct admin *admin);
 
 struct config_listener;
-/** The listener of the field listener_addr. 0; ERR_INVALID, ERR_NOT_FOUND with the reason. */
+/** The listener of the configuration that the field listener_addr means; *out is borrowed. 0; ERR_INVALID, ERR_NOT_FOUND with the reason. */
 int admin_find_listener(const struct admin *a, const char *addr, uint16_t *id_out, const struct config_listener **out,
                         struct strbuf *why) MUST_CHECK;
 

@@ -84,9 +84,9 @@ static void fill_traffic(const struct listener_traffic *traffic, struct status_c
                          McProxy__V1__ListenerStatus *out)
 {
     out->total_connections = traffic->accepted;
-    out->rejected_connections = traffic->classes[TRAFFIC_REJECTED];
-    out->blocked_connections = traffic->classes[TRAFFIC_BLOCKED];
-    out->failed_connections = traffic->classes[TRAFFIC_FAILED];
+    out->rejected_connections = traffic->classes[CLOSE_CLASS_REJECTED];
+    out->blocked_connections = traffic->classes[CLOSE_CLASS_BLOCKED];
+    out->failed_connections = traffic->classes[CLOSE_CLASS_FAILED];
     out->bytes_in = traffic->bytes_in;
     out->bytes_out = traffic->bytes_out;
     out->closed = closed->list;

@@ -8,8 +8,6 @@
 #include "connection_filter.h"
 #include "connection_message.h"
 #include "err.h"
-#include "state_change.h"
-#include "state_fields.h"
 
 #define WATCHES_MAX     16
 #define WATCH_QUEUE_MAX (256u << 10) /* bytes that a client has not taken yet; what would come on top is lost */
@@ -26,24 +24,6 @@ struct connection_watch {
 #define CONNECTION_WATCH_MAGIC 0x48435743u
 
 /* ---- what is watched ---- */
-
-int admin_find_listener(const struct admin *a, const char *addr, uint16_t *id_out, const struct config_listener **out,
-                        struct strbuf *why)
-{
-    struct listen_addr wanted;
-    int rc = state_parse_listener(bytes_of_str(addr), &wanted, why);
-
-    if (rc != 0)
-        return rc;
-    for (unsigned i = 0; i < a->config->listener_count; i++) {
-        *out = &a->config->listeners[i];
-        if (listen_addr_equal(&(*out)->addr, &wanted) && state_find_listener(a->parts.state, &wanted, id_out) == 0)
-            return 0;
-    }
-    strbuf_add(why, "listener_addr: no listener of the configuration has the address ");
-    state_add_quoted(bytes_of_str(addr), why);
-    return ERR_NOT_FOUND;
-}
 
 static int set_listener(const struct admin *a, const char *addr, struct connection_filter *filter, struct strbuf *why)
 {
@@ -105,7 +85,8 @@ static void watch_connections(struct admin *a, struct grpc_call *call, const voi
         return;
     }
     if (a->connection_watch_count >= WATCHES_MAX) {
-        admin_fail_text(call, ERR_FULL, "there are 16 watchers already");
+        strbuf_addf(&why, "there are %d watchers already", WATCHES_MAX);
+        admin_fail(call, ERR_FULL, &why);
         return;
     }
     struct connection_watch *watch = calloc(1, sizeof *watch);

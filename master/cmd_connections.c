@@ -20,12 +20,6 @@ struct connections_job {
     uint64_t shown;
 };
 
-static void set(char **field, const char *value)
-{
-    if (value != NULL)
-        *field = admin_client_text(value);
-}
-
 /** An option that must say something: an empty one would mean all. */
 static bool is_empty(const char *value)
 {
@@ -81,9 +75,9 @@ static int list(void *context, char **arguments, int count)
     (void)arguments;
     (void)count;
     mc_proxy__v1__list_connections_request__init(&request);
-    set(&request.listener_addr, job->listener);
-    set(&request.client_cidr, job->client);
-    set(&request.route, job->route);
+    admin_client_set(&request.listener_addr, job->listener);
+    admin_client_set(&request.client_cidr, job->client);
+    admin_client_set(&request.route, job->route);
     if (job->limit_text != NULL && !cli_parse_number(job->limit_text, UINT32_MAX, &request.limit))
         return cli_usage_error(job->command, "--limit %s: is no number", job->limit_text);
     int status = admin_client_open(&client, job->command, &job->connection, CONNECTIONS_TIMEOUT_MS);
@@ -158,7 +152,7 @@ static int close_some(void *context, char **arguments, int count)
         return cli_usage_error(job->command, "close needs exactly one of --id, --client and --route");
     if (job->id_text != NULL && (!cli_parse_number(job->id_text, UINT64_MAX, &request.conn) || request.conn == 0))
         return cli_usage_error(job->command, "--id %s: is no number of a connection", job->id_text);
-    set(&request.listener_addr, job->listener);
+    admin_client_set(&request.listener_addr, job->listener);
     request.dry_run = job->is_dry_run;
     return ask_to_close(job, &request);
 }

@@ -191,10 +191,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
     mc_proxy__v1__explain_request__init(&request);
     request.listener_addr = admin_client_text(listener);
     request.from = admin_client_text(from);
-    if (sni != NULL)
-        request.sni = admin_client_text(sni);
-    if (peer != NULL)
-        request.peer = admin_client_text(peer);
+    admin_client_set(&request.sni, sni);
+    admin_client_set(&request.peer, peer);
     return ask(command, &connection, &request);
 }
 

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,7 +23,7 @@ struct status_job {
     struct client_options connection;
     bool is_watching;
     bool with_routes;
-    const char *max_routes; /* NULL: as many as the server thinks right */
+    uint64_t max_routes; /* 0: as many as the server thinks right */
     struct admin_client client;
 };
 
@@ -46,8 +45,7 @@ static int get_status(struct status_job *job, FILE *to, struct strbuf *why)
 
     mc_proxy__v1__get_status_request__init(&request);
     request.include_routes = job->with_routes;
-    if (job->max_routes != NULL)
-        request.max_routes = (uint32_t)strtoul(job->max_routes, NULL, 10);
+    request.max_routes = (uint32_t)job->max_routes;
     int rc = admin_client_call(&job->client, "GetStatus", &request.base, &mc_proxy__v1__get_status_response__descriptor,
                                &response, why);
     if (rc != 0)
@@ -156,20 +154,15 @@ static int watch(struct status_job *job)
     return CLI_DONE; /* main() tells that standard output is gone */
 }
 
-static bool is_count(const char *text)
-{
-    return text[0] >= '1' && text[0] <= '9' && strspn(text, "0123456789") == strlen(text) && strlen(text) <= 5 &&
-           strtoul(text, NULL, 10) < SHM_ROUTE_SERIES_MAX;
-}
-
 static int run(const struct cli_command *command, int argc, char **argv)
 {
     struct status_job job = {0};
+    const char *max_text = NULL;
     const struct cli_option options[] = {
         CLIENT_CONNECTION_OPTIONS(job.connection),
         CLIENT_JSON_OPTION(job.connection),
         {"routes", 'r', .help = "routes too, the busiest first", .flag_out = &job.with_routes},
-        {"max", 'n', "N", "so many routes at most, 1 to 16383; else 1000", .value_out = &job.max_routes},
+        {"max", 'n', "N", "so many routes at most, 1 to 16383; else 1000", .value_out = &max_text},
         {"watch", 'w', .help = "again every second, until Ctrl-C", .flag_out = &job.is_watching},
         {0},
     };
@@ -177,9 +170,11 @@ static int run(const struct cli_command *command, int argc, char **argv)
 
     if (!cli_parse(command, options, argc, argv, 0, NULL, NULL, &status))
         return status;
-    if (job.max_routes != NULL && !is_count(job.max_routes))
-        return cli_usage_error(command, "%s is no number of routes: expected 1 to 16383", job.max_routes);
-    job.with_routes |= job.max_routes != NULL;
+    if (max_text != NULL &&
+        (!cli_parse_number(max_text, SHM_ROUTE_SERIES_MAX - 1, &job.max_routes) || job.max_routes == 0))
+        return cli_usage_error(command, "%s is no number of routes: expected 1 to %d", max_text,
+                               SHM_ROUTE_SERIES_MAX - 1);
+    job.with_routes |= max_text != NULL;
     status = admin_client_open(&job.client, command, &job.connection, STATUS_TIMEOUT_MS);
     if (status == CLI_DONE)
         status = job.is_watching ? watch(&job) : look_once(&job);

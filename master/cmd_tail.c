@@ -67,12 +67,6 @@ static int take(void *context, struct bytes message)
     return job->left == 0;
 }
 
-static void set(char **field, const char *value)
-{
-    if (value != NULL)
-        *field = admin_client_text(value);
-}
-
 static int follow(struct tail_job *job, struct admin_client *client)
 {
     struct sigaction stop = {.sa_handler = on_stop};
@@ -81,10 +75,10 @@ static int follow(struct tail_job *job, struct admin_client *client)
     struct strbuf why = STRBUF_OF(why_data);
 
     mc_proxy__v1__watch_connections_request__init(&request);
-    set(&request.sni_pattern, job->sni);
-    set(&request.client_cidr, job->client);
-    set(&request.reason, job->reason);
-    set(&request.listener_addr, job->listener);
+    admin_client_set(&request.sni_pattern, job->sni);
+    admin_client_set(&request.client_cidr, job->client);
+    admin_client_set(&request.reason, job->reason);
+    admin_client_set(&request.listener_addr, job->listener);
     sigaction(SIGINT, &stop, NULL);
     sigaction(SIGTERM, &stop, NULL);
     int rc = admin_client_follow(client, "WatchConnections", &request.base, take, job, &why);

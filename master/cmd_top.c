@@ -258,9 +258,10 @@ static int read_words(const struct cli_command *command, const struct top_words 
         return cli_usage_error(command, "there is no table by %s: expected route, client, reason or listener",
                                words->by);
     if (words->interval != NULL && !read_interval(words->interval, &job->interval_ms))
-        return cli_usage_error(command, "%s is no interval: expected 0.1 to 3600 seconds", words->interval);
+        return cli_usage_error(command, "%s is no interval: expected 0.1 to %d seconds", words->interval,
+                               INTERVAL_MAX_S);
     if (words->rows != NULL && !read_count(words->rows, SHM_ROUTE_SERIES_MAX, &rows))
-        return cli_usage_error(command, "%s is no number of rows: expected 1 to 16384", words->rows);
+        return cli_usage_error(command, "%s is no number of rows: expected 1 to %d", words->rows, SHM_ROUTE_SERIES_MAX);
     if (words->pages != NULL && !read_count(words->pages, UINT32_MAX, &job->pages_left))
         return cli_usage_error(command, "%s is no number of pages: expected 1 and up", words->pages);
     job->has_rows = words->rows != NULL;

@@ -342,20 +342,14 @@ int grpc_client_call(struct grpc_client *client, const char *path, grpc_message_
     return judge(client, reply_out, why);
 }
 
-/** A stream of one message. */
-struct single {
-    struct bytes message;
-    bool is_taken;
-};
-
-static int take_single(void *context, struct bytes *message_out)
+int grpc_single_next(void *single, struct bytes *message_out)
 {
-    struct single *single = context;
+    struct grpc_single *s = single;
 
-    if (single->is_taken)
+    if (s->is_taken)
         return 0;
-    single->is_taken = true;
-    *message_out = single->message;
+    s->is_taken = true;
+    *message_out = s->message;
     return 1;
 }
 
@@ -374,11 +368,11 @@ static int judge_taken(struct grpc_client *client, struct grpc_reply *reply, str
 int grpc_client_follow(struct grpc_client *client, const char *path, struct bytes message, grpc_take_fn take,
                        void *context, struct grpc_reply *reply_out, struct strbuf *why)
 {
-    struct single single = {.message = message};
+    struct grpc_single single = {.message = message};
 
     CHECK_MAGIC(client, GRPC_CLIENT_MAGIC);
     client->call = (struct call){.stream = -1,
-                                 .grpc = {.next = take_single, .context = &single, .has_no_body = true},
+                                 .grpc = {.next = grpc_single_next, .context = &single, .has_no_body = true},
                                  .take = take,
                                  .take_context = context};
     int rc = run_call(client, path, why);

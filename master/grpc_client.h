@@ -32,6 +32,13 @@ int grpc_client_open(const struct client_endpoint *endpoint, uint32_t timeout_ms
  */
 typedef int (*grpc_message_fn)(void *context, struct bytes *message_out);
 
+/** A stream of one message; a grpc_message_fn's context. */
+struct grpc_single {
+    struct bytes message; /* borrowed */
+    bool is_taken;
+};
+int grpc_single_next(void *single, struct bytes *message_out);
+
 #define GRPC_CLIENT_MESSAGE_MAX 4096
 
 /** How a call ended, if the server has said so. */

@@ -313,10 +313,3 @@ uint64_t grpc_conn_buffered_bytes(const struct grpc_conn *c)
 {
     return c->out_len - c->out_sent;
 }
-
-void grpc_conn_dump(const struct grpc_conn *c, struct strbuf *out)
-{
-    grpc_session_dump(c->session, out);
-    strbuf_addf(out, " tls=%s blocked=%s ending=%s", c->tls != NULL ? "yes" : "no", c->is_blocked ? "yes" : "no",
-                c->is_ending ? "yes" : "no");
-}

@@ -18,7 +18,6 @@ struct grpc_conn;
 struct grpc_shared;
 struct admin_tls_context;
 struct ev_loop;
-struct strbuf;
 
 enum grpc_conn_end {
     GRPC_END_DONE,      /* closed by the client, or after our goodbye */
@@ -68,8 +67,5 @@ uint64_t grpc_conn_active_ms(const struct grpc_conn *conn);
 const char *grpc_conn_peer(const struct grpc_conn *conn);
 /** Bytes held for the peer by the connection itself. */
 uint64_t grpc_conn_buffered_bytes(const struct grpc_conn *conn);
-
-/** One line of key=value. */
-void grpc_conn_dump(const struct grpc_conn *conn, struct strbuf *out);
 
 #endif

@@ -12,14 +12,6 @@
 
 #define PROBE_WAIT_MS 200 /* a predecessor that has just died may still be closing */
 
-void grpc_endpoint_format(const struct grpc_endpoint *e, struct strbuf *out)
-{
-    if (e->is_unix)
-        strbuf_addf(out, "unix:%s", e->socket.path);
-    else
-        listen_addr_format(&e->addr, out);
-}
-
 static bool is_same(const struct grpc_endpoint *e, const struct config_grpc_addr *addr)
 {
     if (e->is_unix != addr->is_unix)

@@ -48,7 +48,4 @@ void grpc_endpoints_take(struct grpc_endpoints *fresh, struct grpc_endpoints *cu
 /** Close what is left, remove the files of Unix sockets. */
 void grpc_endpoints_close(struct grpc_endpoints *set);
 
-/** "unix:/PATH" or ":9090". */
-void grpc_endpoint_format(const struct grpc_endpoint *endpoint, struct strbuf *out);
-
 #endif

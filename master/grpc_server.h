@@ -124,7 +124,7 @@ struct grpc_server_counts {
 };
 struct grpc_server_counts grpc_server_counts(const struct grpc_server *server);
 
-/** One line of key=value. */
+/** One line of key=value, without its end. */
 void grpc_server_dump(const struct grpc_server *server, struct strbuf *out);
 
 #endif

@@ -215,9 +215,3 @@ void grpc_session_say_goodbye(struct grpc_session *s)
     h2_conn_say_goodbye(s->h2);
     grpc_session_wake(s);
 }
-
-void grpc_session_dump(const struct grpc_session *s, struct strbuf *out)
-{
-    strbuf_addf(out, "peer=%s calls=%u established=%s", s->peer, s->call_count,
-                h2_conn_is_established(s->h2) ? "yes" : "no");
-}

@@ -16,7 +16,6 @@
  */
 struct grpc_session;
 struct grpc_method;
-struct strbuf;
 
 #define GRPC_NEVER UINT64_MAX
 
@@ -65,8 +64,5 @@ const char *grpc_session_abuse(const struct grpc_session *session);
 unsigned grpc_session_calls(const struct grpc_session *session);
 /** No new calls; those under way may finish. */
 void grpc_session_say_goodbye(struct grpc_session *session);
-
-/** One line of key=value. */
-void grpc_session_dump(const struct grpc_session *session, struct strbuf *out);
 
 #endif

@@ -383,11 +383,6 @@ const char *h2_conn_abuse(const struct h2_conn *c)
     return c->abuse;
 }
 
-unsigned h2_conn_streams(const struct h2_conn *c)
-{
-    return c->streams;
-}
-
 /* ---- answers ---- */
 
 static size_t make_pairs(const struct h2_header *headers, size_t count, nghttp2_nv out[RESPONSE_HEADERS_MAX])

@@ -73,7 +73,6 @@ bool h2_conn_is_established(const struct h2_conn *conn);
 bool h2_conn_is_in_headers(const struct h2_conn *conn);
 /** Which budget was exceeded, static; NULL: none. */
 const char *h2_conn_abuse(const struct h2_conn *conn);
-unsigned h2_conn_streams(const struct h2_conn *conn);
 
 /** Begin the answer: with a body (on_send is asked for it), or with headers only. A stream that is gone already is none of our worries. */
 void h2_conn_respond(struct h2_conn *conn, int32_t id, const struct h2_header *headers, size_t count, bool has_body);

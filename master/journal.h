@@ -11,9 +11,9 @@
  * Log records for systemd's journal by its native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL): one datagram an entry, each
  * field of the record a field of the entry, so that `journalctl MCPROXY_REASON=no_route` finds it:
  *
- *     MESSAGE=time=... level=INFO msg="connection closed" listener=:443 reason=no_route ...     the line of standard error
+ *     MESSAGE=time=... level=INFO msg=connection listener=:443 reason=no_route ...     the line of standard error
  *     PRIORITY=6                    SYSLOG_IDENTIFIER=mc-proxy
- *     MCPROXY_MESSAGE=connection closed
+ *     MCPROXY_MESSAGE=connection
  *     MCPROXY_LISTENER=:443         MCPROXY_REASON=no_route          one for each key, in capitals
  */
 

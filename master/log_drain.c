@@ -253,6 +253,12 @@ void log_drain_remove(struct log_drain *d, unsigned slot)
         d->next = 0;
 }
 
+void log_drain_end(struct log_drain *d)
+{
+    for (unsigned slot = 0; slot < SHM_WORKERS_MAX; slot++)
+        log_drain_remove(d, slot);
+}
+
 uint64_t log_drain_dropped(const struct log_drain *d)
 {
     return d->dropped_total;

@@ -62,7 +62,10 @@ void log_drain_worker_died(struct log_drain *d, unsigned slot);
 /** The slot is given up: read what is left and let go of the mapping. No ring: does nothing. */
 void log_drain_remove(struct log_drain *d, unsigned slot);
 
-/** Read what is there now, within bounds; the number of records. The timer calls this; at the end of the process, the caller. */
+/** log_drain_remove() of all slots: at the end of the process, when the last worker is gone. */
+void log_drain_end(struct log_drain *d);
+
+/** Read what is there now, within bounds; the number of records. The timer calls this. */
 unsigned log_drain_run(struct log_drain *d);
 
 /** Records that workers dropped, since log_drain_new(). */

@@ -440,15 +440,17 @@ int server_run(const char *config_path)
 
     server_hold_signals(true);
     server_upgrade_init(s);
+    server_dump_at_panic(s);
     int status = start(s);
 
     if (status == CLI_DONE) {
         ev_run(s->loop, 0);
         status = s->exit_status;
-        (void)log_drain_run(s->log_drain);
+        log_drain_end(s->log_drain);
         log_text(LOG_INFO, "server stopped");
     }
     server_successor_fini(s, status);
+    server_dump_at_panic(NULL);
     fini(s);
     return status;
 }

@@ -268,4 +268,9 @@ void server_apply_log_settings(struct server *s);
 /** INFO: what a load has brought, and WARN about what the database keeps unused. */
 void server_log_loaded(const struct server *s, const struct state_loaded *loaded);
 
+/* server_dump.c */
+
+/** From now on a failed CHECK adds what the server was doing to its panic record; NULL: no longer. */
+void server_dump_at_panic(const struct server *s);
+
 #endif

@@ -291,3 +291,11 @@ void server_metrics_close(struct server *s)
     free(s->metrics);
     s->metrics = NULL;
 }
+
+void server_metrics_dump(const struct server *s, struct strbuf *out)
+{
+    if (s->metrics == NULL)
+        return;
+    metrics_server_dump(s->metrics->endpoint, out);
+    strbuf_add_char(out, '\n');
+}

@@ -42,4 +42,7 @@ struct admin_facts;
 /** The same things for GetStatus; an admin_facts_fn, with the server as its context. */
 void server_metrics_tell(void *server, struct admin_facts *out);
 
+/** One line, or none. */
+void server_metrics_dump(const struct server *s, struct strbuf *out);
+
 #endif

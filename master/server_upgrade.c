@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "config.h"
 #include "err.h"
+#include "exit_status.h"
 #include "log_event.h"
 #include "server_internal.h"
 #include "server_metrics.h"
@@ -305,12 +306,7 @@ static void log_failed(const struct server *s, pid_t pid, int status)
 
     log_event_begin(&e, LOG_ERROR, "not upgraded: the new process has failed, this one goes on");
     log_event_u64(&e, LOG_KEY_PID, (uint64_t)pid);
-    if (WIFSIGNALED(status)) {
-        log_event_i64(&e, LOG_KEY_SIGNAL, WTERMSIG(status));
-        log_event_cstr(&e, LOG_KEY_DETAIL, strsignal(WTERMSIG(status)));
-    } else {
-        log_event_i64(&e, LOG_KEY_STATUS, WEXITSTATUS(status));
-    }
+    exit_status_log(&e, status);
     log_event_cstr(&e, LOG_KEY_REASON,
                    s->upgrade.reason[0] != '\0' ? s->upgrade.reason : "it ended without saying why");
     log_event_end(&e);

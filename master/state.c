@@ -227,3 +227,18 @@ struct tables *state_tables(struct state *state)
     CHECK_MAGIC(state, STATE_MAGIC);
     return state->tables;
 }
+
+void state_dump(const struct state *s, struct strbuf *out)
+{
+    strbuf_addf(out, "state generation=%llu loaded=%s listeners=%u database=%s\ntables ",
+                (unsigned long long)s->generation, s->is_loaded ? "yes" : "no", s->listener_count,
+                s->store != NULL ? "open" : "closed");
+    tables_dump(s->tables, out);
+    strbuf_add(out, "\nroutes ");
+    route_writer_dump(s->routes, out);
+    strbuf_add(out, "\nfirewall ");
+    firewall_writer_dump(s->firewall, out);
+    strbuf_add(out, "\nbackends ");
+    backend_set_dump(s->backends, out);
+    strbuf_add_char(out, '\n');
+}

@@ -123,4 +123,7 @@ const struct rate_table *state_rates(const struct state *state);
 /** The tables, for handing them to workers. */
 struct tables *state_tables(struct state *state);
 
+/** Several lines: the state and its tables. */
+void state_dump(const struct state *state, struct strbuf *out);
+
 #endif

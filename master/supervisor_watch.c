@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "ctl_channel.h"
 #include "err.h"
+#include "exit_status.h"
 #include "handover.h"
 #include "log_event.h"
 #include "stats_segment.h"
@@ -235,12 +236,7 @@ static void log_death(const struct worker_slot *slot, pid_t pid, int status, boo
     log_event_begin(&e, was_expected ? LOG_INFO : LOG_ERROR, was_expected ? "worker exited" : "worker died");
     log_event_u64(&e, LOG_KEY_WORKER, slot->index);
     log_event_u64(&e, LOG_KEY_PID, (uint64_t)pid);
-    if (WIFSIGNALED(status)) {
-        log_event_i64(&e, LOG_KEY_SIGNAL, WTERMSIG(status));
-        log_event_cstr(&e, LOG_KEY_DETAIL, strsignal(WTERMSIG(status)));
-    } else {
-        log_event_i64(&e, LOG_KEY_STATUS, WEXITSTATUS(status));
-    }
+    exit_status_log(&e, status);
     log_event_end(&e);
 }
 

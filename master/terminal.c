@@ -4,8 +4,8 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,6 +17,8 @@ static struct {
     bool has_keys;
     sigset_t outside; /* of the wait */
 } terminal;
+
+static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH};
 
 static volatile sig_atomic_t has_ended, has_resized;
 
@@ -38,13 +40,13 @@ void terminal_begin(void)
     sigset_t ours;
 
     sigemptyset(&ours);
-    for (const int *number = (const int[]){SIGINT, SIGTERM, SIGHUP, SIGWINCH, 0}; *number != 0; number++) {
-        sigaddset(&ours, *number);
-        sigaction(*number, *number == SIGWINCH ? &resize : &end, NULL);
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        sigaddset(&ours, signals[i]);
+        sigaction(signals[i], signals[i] == SIGWINCH ? &resize : &end, NULL);
     }
     sigprocmask(SIG_BLOCK, &ours, &terminal.outside);
-    for (const int *number = (const int[]){SIGINT, SIGTERM, SIGHUP, SIGWINCH, 0}; *number != 0; number++)
-        sigdelset(&terminal.outside, *number);
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+        sigdelset(&terminal.outside, signals[i]); /* also one that was blocked when we were started */
     /* In the background, to change the terminal would stop us. */
     if (tcgetattr(STDIN_FILENO, &terminal.before) != 0 || tcgetpgrp(STDIN_FILENO) != getpgrp())
         return;
@@ -73,7 +75,7 @@ static bool read_key(void)
     return n == 1 && (key == 'q' || key == 'Q' || key == 3);
 }
 
-enum terminal_event terminal_wait(int fd, unsigned long long until_ms)
+enum terminal_event terminal_wait(int fd, uint64_t until_ms)
 {
     for (;;) {
         uint64_t now_ms = clock_monotonic_ms();

@@ -1,7 +1,7 @@
 #ifndef TERMINAL_H
 #define TERMINAL_H
 
-#include <stdbool.h>
+#include <stdint.h>
 
 /*
  * Keys without Enter and without echo on the terminal behind standard input, for as long as a command shows something that is renewed;
@@ -16,16 +16,18 @@ enum terminal_event {
     TERMINAL_READABLE, /* the descriptor */
 };
 
+/** Take signals and keys. Without a terminal, or in the background, there are no keys. */
 void terminal_begin(void);
 
-/** The terminal as it was. */
+/** The terminal as it was; signals stay taken, as the command ends next. Does nothing where there were no keys. */
 void terminal_end(void);
 
 /**
- * Wait until a moment of the monotonic clock.
+ * Wait until something happens, at the latest until a moment of the monotonic clock.
  *
- * @param fd  wait for this to be readable too; -1: none
+ * @param fd        wait for this to be readable too; -1: none
+ * @param until_ms  of clock_monotonic_ms(); one that is past: only look
  */
-enum terminal_event terminal_wait(int fd, unsigned long long until_ms);
+enum terminal_event terminal_wait(int fd, uint64_t until_ms);
 
 #endif

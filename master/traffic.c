@@ -10,38 +10,6 @@
 #include "stats.h"
 #include "stats_segment.h"
 
-/* What is not named here was served. */
-static const enum traffic_class classes[CLOSE_REASON_COUNT] = {
-    [CLOSE_MAX_CONNECTIONS] = TRAFFIC_REJECTED,
-    [CLOSE_PROXY_UNTRUSTED] = TRAFFIC_REJECTED,
-    [CLOSE_PROXY_MALFORMED] = TRAFFIC_REJECTED,
-    [CLOSE_PROXY_TIMEOUT] = TRAFFIC_REJECTED,
-    [CLOSE_HELLO_MALFORMED] = TRAFFIC_REJECTED,
-    [CLOSE_HELLO_TOO_LARGE] = TRAFFIC_REJECTED,
-    [CLOSE_HELLO_TIMEOUT] = TRAFFIC_REJECTED,
-    [CLOSE_HELLO_EOF] = TRAFFIC_REJECTED,
-    [CLOSE_NO_ROUTE] = TRAFFIC_REJECTED,
-    [CLOSE_BLOCKED_IP] = TRAFFIC_BLOCKED,
-    [CLOSE_BLOCKED_CIDR] = TRAFFIC_BLOCKED,
-    [CLOSE_BLOCKED_COUNTRY] = TRAFFIC_BLOCKED,
-    [CLOSE_RATE_LIMIT] = TRAFFIC_BLOCKED,
-    [CLOSE_BACKEND_UNRESOLVED] = TRAFFIC_FAILED,
-    [CLOSE_BACKEND_REFUSED] = TRAFFIC_FAILED,
-    [CLOSE_BACKEND_TIMEOUT] = TRAFFIC_FAILED,
-    [CLOSE_BACKEND_UNREACHABLE] = TRAFFIC_FAILED,
-    [CLOSE_NO_PORTS] = TRAFFIC_FAILED,
-    [CLOSE_NO_DESCRIPTORS] = TRAFFIC_FAILED,
-    [CLOSE_NO_MEMORY] = TRAFFIC_FAILED,
-    [CLOSE_INTERNAL] = TRAFFIC_FAILED,
-    [CLOSE_WORKER_DIED] = TRAFFIC_FAILED,
-};
-
-enum traffic_class traffic_class_of(enum close_reason reason)
-{
-    CHECK((unsigned)reason < CLOSE_REASON_COUNT);
-    return classes[reason];
-}
-
 void traffic_of_listener(const struct stats_segment *stats, uint16_t listener, struct listener_traffic *out)
 {
     *out = (struct listener_traffic){0};
@@ -55,7 +23,7 @@ void traffic_of_listener(const struct stats_segment *stats, uint16_t listener, s
         out->bytes_out += stat_get(&l->bytes_out);
     }
     for (unsigned reason = 0; reason < CLOSE_REASON_COUNT; reason++)
-        out->classes[classes[reason]] += out->closed[reason];
+        out->classes[close_reason_class(reason)] += out->closed[reason];
 }
 
 static struct route_traffic add_up_route(const struct stats_segment *stats, unsigned number)

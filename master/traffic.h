@@ -13,23 +13,12 @@ struct stats_segment;
 
 /* The workers' counters added up, for GetStatus. Takes a few loads per worker slot in use. */
 
-/** What became of connections that were not served to their end, as an operator looks for it. */
-enum traffic_class {
-    TRAFFIC_SERVED,   /* reached a backend, however it ended then */
-    TRAFFIC_REJECTED, /* the client's doing: limit, PROXY header, hello, no route */
-    TRAFFIC_BLOCKED,  /* by a firewall rule or the rate limit */
-    TRAFFIC_FAILED,   /* no backend, or the proxy lacked something */
-    TRAFFIC_CLASSES,
-};
-
-enum traffic_class traffic_class_of(enum close_reason reason);
-
 struct listener_traffic {
     uint64_t accepted;
     uint64_t bytes_in;
     uint64_t bytes_out;
     uint64_t closed[CLOSE_REASON_COUNT];
-    uint64_t classes[TRAFFIC_CLASSES];
+    uint64_t classes[CLOSE_CLASSES];
 };
 
 /** All zero for a listener that has not been in use. */

@@ -11,7 +11,6 @@
 #include "worker.h"
 
 struct walk {
-    struct worker *worker;
     const struct ctl_query *query;
     struct ctl_query_answer *answer;
     size_t len; /* of the answer so far */
@@ -74,7 +73,7 @@ static bool visit(struct walk *walk, struct conn *c)
 
 size_t query_answer(struct worker *w, const struct ctl_query *query, struct ctl_query_answer *out)
 {
-    struct walk walk = {.worker = w, .query = query, .answer = out, .len = sizeof *walk.answer};
+    struct walk walk = {.query = query, .answer = out, .len = sizeof *walk.answer};
     uint64_t place = query->cursor;
     uint64_t end = place < UINT32_MAX ? place + QUERY_PLACES_MAX : place;
 

@@ -4,17 +4,16 @@
 
 #define SECOND_US 1000000ul
 
-static const bool is_limited[CLOSE_REASON_COUNT] = {
-    [CLOSE_MAX_CONNECTIONS] = true, [CLOSE_PROXY_UNTRUSTED] = true, [CLOSE_PROXY_MALFORMED] = true,
-    [CLOSE_PROXY_TIMEOUT] = true,   [CLOSE_BLOCKED_IP] = true,      [CLOSE_BLOCKED_CIDR] = true,
-    [CLOSE_BLOCKED_COUNTRY] = true, [CLOSE_RATE_LIMIT] = true,      [CLOSE_HELLO_MALFORMED] = true,
-    [CLOSE_HELLO_TOO_LARGE] = true, [CLOSE_HELLO_TIMEOUT] = true,   [CLOSE_HELLO_EOF] = true,
-    [CLOSE_NO_ROUTE] = true,
-};
+static bool is_limited(enum close_reason reason)
+{
+    enum close_class class = close_reason_class(reason);
+
+    return class == CLOSE_CLASS_REJECTED || class == CLOSE_CLASS_BLOCKED;
+}
 
 bool reject_limit_admit(struct reject_limit *limit, enum close_reason reason, uint32_t per_second, uint64_t now_us)
 {
-    if (per_second == 0 || !is_limited[reason])
+    if (per_second == 0 || !is_limited(reason))
         return true;
     uint64_t interval_us = SECOND_US / per_second;
     uint64_t *paid_until_us = &limit->reasons[reason].paid_until_us;

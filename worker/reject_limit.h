@@ -7,8 +7,8 @@
 #include "close_reason.h"
 
 /*
- * How many rejected connections have an access line of their own: a flood must not turn into a flood of lines. Each reason that
- * rejects (address, header, hello, route, limit) has so many a second, and those of REJECT_BURST_S seconds at once; the rest is
+ * How many rejected connections have an access line of their own: a flood must not turn into a flood of lines. Each reason of the
+ * classes rejected and blocked has so many a second, and those of REJECT_BURST_S seconds at once; the rest is
  * counted. All other reasons always have their line. Counters and metrics know nothing of this.
  */
 #define REJECT_BURST_S 5

@@ -169,7 +169,6 @@ static const struct narrow_call narrow_calls[] = {
     OPTION(SOL_SOCKET, SO_LINGER),
     OPTION(SOL_SOCKET, SO_RCVLOWAT),
     OPTION(IPPROTO_TCP, TCP_NODELAY),
-    {SCMP_SYS(getsockopt), 2, {IS(1, SOL_SOCKET), IS(2, SO_ERROR)}},
     /* Memory of its own, or to read what was passed to it (a new GeoIP database); none of it executable. */
     {SCMP_SYS(mmap), 2, {HAS(2, PROT_EXEC, 0), HAS(3, MAP_ANONYMOUS, MAP_ANONYMOUS)}},
     {SCMP_SYS(mmap), 1, {IS(2, PROT_READ)}},

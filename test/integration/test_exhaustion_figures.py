@@ -93,7 +93,8 @@ def test_silent_connections(proxy):
     count = figures.size(600)
     cap = count // 10
     with Steady(50) as traffic:
-        daemon = proxy(f"* {traffic.address}", proxy={"hello_timeout": "1h", "max_pending_hellos": cap}, log={"level": "info"})
+        daemon = proxy(f"* {traffic.address}", proxy={"hello_timeout": "1h", "max_pending_hellos": cap},
+                       log={"level": "info", "rejected_per_second": 0})
         worker = daemon.workers()[0]
         traffic.aim(daemon.port)
         traffic.phase("before")

@@ -111,6 +111,7 @@ static long map(int prot, int flags, int fd)
     X(option_ulp, option_of(IPPROTO_TCP, TCP_ULP))                                             \
     X(option_repair, option_of(IPPROTO_TCP, TCP_REPAIR))                                       \
     X(option_ip, option_of(IPPROTO_IP, IP_OPTIONS))                                            \
+    X(getsockopt_error, syscall(SYS_getsockopt, stream_fd, SOL_SOCKET, SO_ERROR, NULL, NULL))  \
     X(getsockopt_peercred, syscall(SYS_getsockopt, stream_fd, SOL_SOCKET, SO_PEERCRED, NULL, NULL)) \
     X(mmap_exec, map(PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1))                  \
     X(mmap_exec_file, map(PROT_READ | PROT_EXEC, MAP_PRIVATE, file_fd))                        \

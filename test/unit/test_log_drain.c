@@ -308,6 +308,24 @@ static void test_removed_while_the_output_is_full(void **state)
     rig_free(g);
 }
 
+/** At the end of the process: everything, where a run has its bounds. */
+static void test_the_end_leaves_nothing(void **state)
+{
+    (void)state;
+    struct rig *g = rig_new();
+
+    for (unsigned slot = 0; slot < SLOTS; slot++) {
+        for (unsigned n = 0; n < 3000; n++)
+            log_from(g, slot, n);
+    }
+    log_drain_end(g->drain);
+    collect(g);
+    for (unsigned slot = 0; slot < SLOTS; slot++)
+        assert_int_equal(g->lines[slot], 3000);
+    assert_int_equal(log_drain_run(g->drain), 0);
+    rig_free(g);
+}
+
 static void test_timer_drains(void **state)
 {
     (void)state;
@@ -342,6 +360,7 @@ int main(void)
         cmocka_unit_test(test_worker_dies_and_another_takes_over),
         cmocka_unit_test(test_slots_come_and_go),
         cmocka_unit_test(test_removed_while_the_output_is_full),
+        cmocka_unit_test(test_the_end_leaves_nothing),
         cmocka_unit_test(test_timer_drains),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -266,19 +266,6 @@ static void test_every_key_has_its_own_word(void **state)
 static void test_level_words(void **state)
 {
     (void)state;
-    static const struct {
-        const char *text;
-        int level; /* -1: none */
-    } cases[] = {{"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}, {"", -1},
-                 {"INFO", -1},         {"inf", -1},        {"info ", -1}};
-
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        enum log_level level = LOG_DEBUG;
-        int rc = log_level_parse(bytes_of_str(cases[i].text), &level);
-        assert_int_equal(rc, cases[i].level < 0 ? ERR_INVALID : 0);
-        if (rc == 0)
-            assert_int_equal(level, cases[i].level);
-    }
     assert_string_equal(log_level_word(LOG_DEBUG), "DEBUG");
     assert_string_equal(log_level_word(LOG_INFO), "INFO");
     assert_string_equal(log_level_word(LOG_WARN), "WARN");

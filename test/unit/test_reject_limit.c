@@ -58,7 +58,7 @@ static void test_only_rejections_are_limited(void **state)
         CLOSE_MAX_CONNECTIONS, CLOSE_PROXY_UNTRUSTED, CLOSE_PROXY_MALFORMED, CLOSE_PROXY_TIMEOUT,
         CLOSE_BLOCKED_IP,      CLOSE_BLOCKED_CIDR,    CLOSE_BLOCKED_COUNTRY, CLOSE_RATE_LIMIT,
         CLOSE_HELLO_MALFORMED, CLOSE_HELLO_TOO_LARGE, CLOSE_HELLO_TIMEOUT,   CLOSE_HELLO_EOF,
-        CLOSE_NO_ROUTE,
+        CLOSE_HELLO_EVICTED,   CLOSE_NO_ROUTE,
     };
     struct reject_limit l = {0};
     unsigned limited = 0;

@@ -20,18 +20,19 @@
 
 static void test_every_reason_has_its_class(void **state)
 {
-    unsigned counts[TRAFFIC_CLASSES] = {0};
+    unsigned counts[CLOSE_CLASSES] = {0};
 
     (void)state;
     for (unsigned reason = 0; reason < CLOSE_REASON_COUNT; reason++)
-        counts[traffic_class_of(reason)]++;
-    assert_int_equal(counts[TRAFFIC_BLOCKED], 4);
-    assert_int_equal(traffic_class_of(CLOSE_FINISHED), TRAFFIC_SERVED);
-    assert_int_equal(traffic_class_of(CLOSE_SHUTDOWN), TRAFFIC_SERVED);
-    assert_int_equal(traffic_class_of(CLOSE_NO_ROUTE), TRAFFIC_REJECTED);
-    assert_int_equal(traffic_class_of(CLOSE_HELLO_EOF), TRAFFIC_REJECTED);
-    assert_int_equal(traffic_class_of(CLOSE_RATE_LIMIT), TRAFFIC_BLOCKED);
-    assert_int_equal(traffic_class_of(CLOSE_WORKER_DIED), TRAFFIC_FAILED);
+        counts[close_reason_class(reason)]++;
+    assert_int_equal(counts[CLOSE_CLASS_BLOCKED], 4);
+    assert_int_equal(close_reason_class(CLOSE_FINISHED), CLOSE_CLASS_SERVED);
+    assert_int_equal(close_reason_class(CLOSE_SHUTDOWN), CLOSE_CLASS_SERVED);
+    assert_int_equal(close_reason_class(CLOSE_NO_ROUTE), CLOSE_CLASS_REJECTED);
+    assert_int_equal(close_reason_class(CLOSE_HELLO_EOF), CLOSE_CLASS_REJECTED);
+    assert_int_equal(close_reason_class(CLOSE_HELLO_EVICTED), CLOSE_CLASS_REJECTED);
+    assert_int_equal(close_reason_class(CLOSE_RATE_LIMIT), CLOSE_CLASS_BLOCKED);
+    assert_int_equal(close_reason_class(CLOSE_WORKER_DIED), CLOSE_CLASS_FAILED);
 }
 
 static void test_a_listener_over_all_slots(void **state)
@@ -57,10 +58,10 @@ static void test_a_listener_over_all_slots(void **state)
     assert_int_equal(sum.bytes_in, 300);
     assert_int_equal(sum.bytes_out, 3000);
     assert_int_equal(sum.closed[CLOSE_FINISHED], 12);
-    assert_int_equal(sum.classes[TRAFFIC_SERVED], 12);
-    assert_int_equal(sum.classes[TRAFFIC_REJECTED], 6);
-    assert_int_equal(sum.classes[TRAFFIC_BLOCKED], 3);
-    assert_int_equal(sum.classes[TRAFFIC_FAILED], 0);
+    assert_int_equal(sum.classes[CLOSE_CLASS_SERVED], 12);
+    assert_int_equal(sum.classes[CLOSE_CLASS_REJECTED], 6);
+    assert_int_equal(sum.classes[CLOSE_CLASS_BLOCKED], 3);
+    assert_int_equal(sum.classes[CLOSE_CLASS_FAILED], 0);
     traffic_of_listener(&stats, 4, &sum);
     assert_int_equal(sum.accepted, 0);
     stats_segment_fini(&stats);
