@@ -70,6 +70,18 @@ static void log_peer(struct grpc_server *s, enum log_level level, const char *me
     s->unlogged = 0;
 }
 
+/** About one that is not let in. */
+static void log_stranger(struct grpc_server *s, enum log_level level, const char *message,
+                         const struct grpc_endpoint *e, const struct sockaddr_storage *peer)
+{
+    char text[ADDRESS_TEXT_MAX];
+    struct strbuf address = STRBUF_OF(text);
+    struct ip_endpoint end = ip_endpoint_of_sockaddr(peer);
+
+    ip_endpoint_format(&end, &address);
+    log_peer(s, level, message, e->is_unix ? "unix" : text, NULL);
+}
+
 struct end_row {
     enum log_level level;
     const char *message; /* NULL: none */
@@ -162,8 +174,10 @@ static void add_conn(struct grpc_server *s, const struct grpc_endpoint *e, int f
     };
 
     struct grpc_conn *conn = grpc_conn_new(fd, &options);
-    if (conn == NULL)
+    if (conn == NULL) {
+        log_stranger(s, LOG_ERROR, "admin connection refused: out of memory", e, peer);
         return;
+    }
     s->counts.connections++;
     s->conns[s->conn_count++] = conn;
 }
@@ -171,14 +185,9 @@ static void add_conn(struct grpc_server *s, const struct grpc_endpoint *e, int f
 static void refuse_conn(struct grpc_server *s, const struct grpc_endpoint *e, int fd,
                         const struct sockaddr_storage *peer)
 {
-    char text[ADDRESS_TEXT_MAX];
-    struct strbuf address = STRBUF_OF(text);
-    struct ip_endpoint end = ip_endpoint_of_sockaddr(peer);
-
     close(fd);
     s->counts.connections_refused++;
-    ip_endpoint_format(&end, &address);
-    log_peer(s, LOG_WARN, "admin connection refused: as many as possible are open", e->is_unix ? "unix" : text, NULL);
+    log_stranger(s, LOG_WARN, "admin connection refused: as many as possible are open", e, peer);
 }
 
 /* ---- accepting ---- */
