@@ -209,9 +209,12 @@ class Session:
                 lambda c: c.apply({"changes": [put(addr, f"n{i}.example.com", self.world.echo.address) for i in range(40)]}, timeout=END_S)):
             self.rpc(change)
 
+    def _status_by_tls(self):
+        return self._call(lambda c: c.GetStatus(timeout=END_S), target=f"localhost:{self.tls_port}",
+                          credentials=tls_credentials(self.world.pki.ca))
+
     def tls(self):
-        self.rpc(lambda c: c.GetStatus(timeout=END_S), target=f"localhost:{self.tls_port}",
-                 credentials=tls_credentials(self.world.pki.ca))
+        self.attempt(self._status_by_tls)
 
     def snapshot(self):
         self.rpc(lambda c: c.Snapshot(keep=2, timeout=END_S))
@@ -273,6 +276,7 @@ class Session:
             try:
                 self._echo(self.main)
                 self._echo(self.announced, header=ph.local())
+                self._status_by_tls()
                 status = self._call(lambda c: c.GetStatus(timeout=END_S))
             except (OSError, AssertionError, grpc.RpcError) as error:
                 serves.error = error
