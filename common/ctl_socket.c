@@ -76,6 +76,17 @@ int ctl_send(int fd, uint16_t type, struct bytes payload, int passed_fd)
     return n < 0 ? ctl_send_error(errno) : 0;
 }
 
+static int ctl_recv_error(int error)
+{
+    switch (error) {
+    case EAGAIN: return ERR_UNAVAILABLE;
+    case ECONNRESET: return ERR_CLOSED;
+    case ENOBUFS:
+    case ENOMEM: return ERR_NO_MEMORY;
+    default: return ERR_SYSTEM;
+    }
+}
+
 /* Collects the descriptors that came along; returns how many. */
 static unsigned ctl_take_fds(struct msghdr *msg, int fds[CTL_PASSED_FDS_MAX])
 {
@@ -119,7 +130,7 @@ int ctl_recv(int fd, uint8_t *buffer, size_t capacity, struct ctl_header *header
         n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
     if (n < 0)
-        return errno == EAGAIN ? ERR_UNAVAILABLE : errno == ECONNRESET ? ERR_CLOSED : ERR_SYSTEM;
+        return ctl_recv_error(errno);
     if (n == 0)
         return ERR_CLOSED;
 

@@ -33,7 +33,8 @@ int ctl_send(int fd, uint16_t type, struct bytes payload, int passed_fd) MUST_CH
  * @param passed_fd_out  the caller's to close, close-on-exec; -1 if none came
  * @return 0; ERR_UNAVAILABLE if nothing waits; ERR_CLOSED at end of file; ERR_PROTOCOL for a malformed message (shorter or longer
  *         than it says, larger than buffer, with more than one descriptor); ERR_NO_SPACE if this process could not take the
- *         descriptor (EMFILE) - the message is lost; ERR_SYSTEM with errno
+ *         descriptor (EMFILE) - the message is lost; ERR_NO_MEMORY if the kernel has none - the message still waits; ERR_SYSTEM with
+ *         errno
  */
 int ctl_recv(int fd, uint8_t *buffer, size_t capacity, struct ctl_header *header_out, struct bytes *payload_out,
              int *passed_fd_out) MUST_CHECK;

@@ -32,7 +32,7 @@ struct ctl_channel {
     bool is_down;
     unsigned queued_count;
     struct ev_loop *loop;
-    struct ev_io reads;
+    struct ev_io reads;  /* active but for moments without memory */
     struct ev_io writes; /* active while something is queued and the kernel has memory */
     struct ev_timer retry;
     struct ctl_queued *first;
@@ -95,6 +95,15 @@ static int channel_flush(struct ctl_channel *c)
     return rc;
 }
 
+static void channel_retry_later(struct ctl_channel *c)
+{
+    if (ev_is_active(&c->retry))
+        return;
+    /* Set anew each time: one that has run out would start with what was left, which is nothing. */
+    ev_timer_set(&c->retry, CTL_RETRY_SECONDS, 0.);
+    ev_timer_start(c->loop, &c->retry);
+}
+
 /* Writability is watched only where it would be news. */
 static void channel_arm(struct ctl_channel *c, int rc)
 {
@@ -103,7 +112,7 @@ static void channel_arm(struct ctl_channel *c, int rc)
     else
         ev_io_stop(c->loop, &c->writes);
     if (rc == ERR_NO_MEMORY)
-        ev_timer_start(c->loop, &c->retry);
+        channel_retry_later(c);
 }
 
 static void channel_continue(struct ctl_channel *c)
@@ -128,9 +137,11 @@ static void on_writable(struct ev_loop *loop, struct ev_io *w, int revents)
 
 static void on_retry(struct ev_loop *loop, struct ev_timer *w, int revents)
 {
-    (void)loop;
+    struct ctl_channel *c = channel_check(w->data);
+
     (void)revents;
-    channel_continue(channel_check(w->data));
+    ev_io_start(loop, &c->reads);
+    channel_continue(c);
 }
 
 static int channel_enqueue(struct ctl_channel *c, uint16_t type, struct bytes payload, int passed_fd)
@@ -200,8 +211,12 @@ static void on_readable(struct ev_loop *loop, struct ev_io *w, int revents)
     (void)loop;
     for (unsigned i = 0; i < CTL_MESSAGES_PER_RUN && rc == 0 && !c->is_down; i++)
         rc = channel_receive(c);
-    if (rc != 0 && rc != ERR_UNAVAILABLE)
+    if (rc == ERR_NO_MEMORY) { /* the message waits, and so does a worker with all its connections */
+        ev_io_stop(c->loop, &c->reads);
+        channel_retry_later(c);
+    } else if (rc != 0 && rc != ERR_UNAVAILABLE) {
         channel_go_down(c, rc);
+    }
 }
 
 /* ---- life ---- */
@@ -224,7 +239,7 @@ struct ctl_channel *ctl_channel_new(struct ev_loop *loop, int fd, ctl_channel_me
     c->context = context;
     ev_io_init(&c->reads, on_readable, fd, EV_READ);
     ev_io_init(&c->writes, on_writable, fd, EV_WRITE);
-    ev_timer_init(&c->retry, on_retry, CTL_RETRY_SECONDS, 0.);
+    ev_init(&c->retry, on_retry);
     c->reads.data = c->writes.data = c->retry.data = c;
     ev_io_start(loop, &c->reads);
     return c;

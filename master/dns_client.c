@@ -3,6 +3,7 @@
 #include "dns_client.h"
 
 #include <ares.h>
+#include <arpa/inet.h>
 #include <ev.h>
 #include <limits.h>
 #include <stdio.h>
@@ -12,10 +13,12 @@
 
 #include "err.h"
 #include "log_event.h"
+#include "resolv_conf.h"
 #include "strbuf.h"
 
 #define DNS_CLIENT_MAGIC 0x434e5344u /* "DSNC" */
 #define DNS_LOOKUP_MAGIC 0x4c4e5344u /* "DSNL" */
+#define DEFAULT_SERVER   "127.0.0.1" /* c-ares asks it when it knows no other */
 
 /** A socket of c-ares in our loop. */
 struct dns_socket {
@@ -38,6 +41,7 @@ struct dns_client {
     ares_channel channel;
     struct dns_file_mark read_mark; /* of the resolv.conf that the channel was made from */
     unsigned within_ares;           /* calls that c-ares has not returned from: the channel must stay */
+    bool is_behind;                 /* a later one could not be read yet */
     bool is_renewing;               /* the old channel is being destroyed: its look-ups go to the new one */
     struct dns_lookup *again;       /* those look-ups */
     struct dns_socket *sockets;
@@ -237,6 +241,20 @@ static bool is_same_mark(const struct dns_file_mark *a, const struct dns_file_ma
            a->modified.tv_sec == b->modified.tv_sec && a->modified.tv_nsec == b->modified.tv_nsec;
 }
 
+/** Does it ask the server that it takes when resolv.conf names none? */
+static bool asks_by_default(ares_channel channel)
+{
+    struct ares_addr_node *servers = NULL;
+    struct in_addr usual;
+    bool is_usual = ares_get_servers(channel, &servers) != ARES_SUCCESS; /* no memory: as good as unread */
+
+    (void)inet_pton(AF_INET, DEFAULT_SERVER, &usual);
+    if (servers != NULL)
+        is_usual = servers->next == NULL && servers->family == AF_INET && servers->addr.addr4.s_addr == usual.s_addr;
+    ares_free_data(servers);
+    return is_usual;
+}
+
 static int open_channel(struct dns_client *c, ares_channel *out)
 {
     char lookups[] = "fb"; /* hosts file first, whatever nsswitch.conf has: is_from_hosts stands on that */
@@ -261,6 +279,8 @@ static int open_channel(struct dns_client *c, ares_channel *out)
         *out = NULL;
     else if (c->options.servers != NULL)
         status = ares_set_servers_ports_csv(*out, c->options.servers);
+    else if (asks_by_default(*out) && resolv_conf_names_another(path, DEFAULT_SERVER))
+        return ERR_UNAVAILABLE; /* it passes over a file that it cannot open or read for want of descriptors or memory */
     return status == ARES_SUCCESS ? 0 : status == ARES_ENOMEM ? ERR_NO_MEMORY : ERR_INVALID;
 }
 
@@ -281,15 +301,15 @@ static void begin(struct dns_client *c, struct dns_lookup *lookup)
 }
 
 /** A channel with what resolv.conf says now takes over, with all that is under way. */
-static void renew(struct dns_client *c)
+static int renew(struct dns_client *c)
 {
     ares_channel old = c->channel, fresh;
+    int rc = open_channel(c, &fresh);
 
-    if (open_channel(c, &fresh) != 0) {
+    if (rc != 0) {
         if (fresh != NULL)
             ares_destroy(fresh);
-        log_text(LOG_WARN, "resolv.conf has changed and cannot be used: names are asked for as before");
-        return;
+        return rc;
     }
     log_text(LOG_INFO, "resolv.conf has changed: names are asked for as it says");
     c->is_renewing = true;
@@ -301,16 +321,23 @@ static void renew(struct dns_client *c)
         c->again = lookup->next;
         begin(c, lookup);
     }
+    return 0;
 }
 
+/** What lacks descriptors or memory is tried again with the next look-up, and said once. */
 static void renew_if_changed(struct dns_client *c)
 {
     struct dns_file_mark now;
 
     if (c->options.servers != NULL || c->within_ares > 0 || !read_mark(c, &now) || is_same_mark(&now, &c->read_mark))
         return;
-    c->read_mark = now;
-    renew(c);
+    int rc = renew(c);
+    bool comes_again = rc == ERR_UNAVAILABLE || rc == ERR_NO_MEMORY;
+    if (rc != 0 && !c->is_behind)
+        log_text(LOG_WARN, "resolv.conf has changed and cannot be used: names are asked for as before");
+    if (!comes_again)
+        c->read_mark = now;
+    c->is_behind = comes_again;
 }
 
 /* ---- public ---- */

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "accept_shortage.h"
 #include "clock.h"
 #include "config.h"
 #include "err.h"
@@ -34,6 +35,7 @@ struct grpc_server {
     unsigned conn_count;
     struct grpc_server_counts counts;
     struct ev_timer accept_pause;
+    uint64_t shortage_told_ms;
     struct h2_bucket remotes; /* TCP connections that may be accepted now */
     bool is_leaving;
     struct h2_bucket log_bucket;
@@ -66,6 +68,18 @@ static void log_peer(struct grpc_server *s, enum log_level level, const char *me
         log_event_u64(&e, LOG_KEY_DROPPED, s->unlogged);
     log_event_end(&e);
     s->unlogged = 0;
+}
+
+/** About one that is not let in. */
+static void log_stranger(struct grpc_server *s, enum log_level level, const char *message,
+                         const struct grpc_endpoint *e, const struct sockaddr_storage *peer)
+{
+    char text[ADDRESS_TEXT_MAX];
+    struct strbuf address = STRBUF_OF(text);
+    struct ip_endpoint end = ip_endpoint_of_sockaddr(peer);
+
+    ip_endpoint_format(&end, &address);
+    log_peer(s, level, message, e->is_unix ? "unix" : text, NULL);
 }
 
 struct end_row {
@@ -160,8 +174,10 @@ static void add_conn(struct grpc_server *s, const struct grpc_endpoint *e, int f
     };
 
     struct grpc_conn *conn = grpc_conn_new(fd, &options);
-    if (conn == NULL)
+    if (conn == NULL) {
+        log_stranger(s, LOG_ERROR, "admin connection refused: out of memory", e, peer);
         return;
+    }
     s->counts.connections++;
     s->conns[s->conn_count++] = conn;
 }
@@ -169,14 +185,9 @@ static void add_conn(struct grpc_server *s, const struct grpc_endpoint *e, int f
 static void refuse_conn(struct grpc_server *s, const struct grpc_endpoint *e, int fd,
                         const struct sockaddr_storage *peer)
 {
-    char text[ADDRESS_TEXT_MAX];
-    struct strbuf address = STRBUF_OF(text);
-    struct ip_endpoint end = ip_endpoint_of_sockaddr(peer);
-
     close(fd);
     s->counts.connections_refused++;
-    ip_endpoint_format(&end, &address);
-    log_peer(s, LOG_WARN, "admin connection refused: as many as possible are open", e->is_unix ? "unix" : text, NULL);
+    log_stranger(s, LOG_WARN, "admin connection refused: as many as possible are open", e, peer);
 }
 
 /* ---- accepting ---- */
@@ -206,6 +217,13 @@ static bool keep_pace(struct grpc_server *s, const struct grpc_endpoint *e)
     return false;
 }
 
+/** We lack something that every connection takes. */
+static void wait_for_better(struct grpc_server *s)
+{
+    accept_shortage_tell(&s->shortage_told_ms, "admin connections wait: descriptors or memory are at their limit");
+    pause_accepting(s, false);
+}
+
 /** One connection; false when there is none to be had. */
 static bool accept_one(struct grpc_server *s, struct grpc_endpoint *e)
 {
@@ -214,9 +232,10 @@ static bool accept_one(struct grpc_server *s, struct grpc_endpoint *e)
     int fd = accept4(e->socket.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-            pause_accepting(s, false);
-        return errno == EINTR || errno == ECONNABORTED;
+        int error = errno;
+        if (accept_lacks(error))
+            wait_for_better(s);
+        return error == EINTR || error == ECONNABORTED;
     }
     if (s->conn_count < s->shared.limits.connections || make_room(s, e->is_unix))
         add_conn(s, e, fd, &peer);
@@ -242,7 +261,7 @@ static void on_acceptable(EV_P_ ev_io *watcher, int revents)
     (void)loop;
     CHECK(e != NULL);
     if (revents & EV_ERROR) { /* the kernel had no memory to watch it, and the loop has stopped to */
-        pause_accepting(s, false);
+        wait_for_better(s);
         return;
     }
     for (unsigned i = 0; i < ACCEPTS_PER_RUN && accept_one(s, e); i++)

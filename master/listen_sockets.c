@@ -268,6 +268,16 @@ int listen_sockets_share(int inherited_fd, unsigned count, int *fds_out, struct 
     return 0;
 }
 
+static int attach_program(int fd, int option, struct sock_filter *code, size_t size)
+{
+    struct sock_fprog program;
+
+    memset(&program, 0, sizeof program); /* padding too: the kernel copies it all */
+    program.len = (unsigned short)(size / sizeof *code);
+    program.filter = code;
+    return setsockopt(fd, SOL_SOCKET, option, &program, sizeof program) == 0 ? 0 : ERR_SYSTEM;
+}
+
 /*
  * Linux has no call to take one socket out of an SO_REUSEPORT group, and a closed one takes its queue with it. A classic BPF program
  * of the group may choose by index, though: random mod count. A handshake stays with the socket that got its SYN, so a fresh draw per
@@ -280,10 +290,9 @@ int listen_sockets_balance(int fd, unsigned count)
         BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, count),
         BPF_STMT(BPF_RET | BPF_A, 0),
     };
-    struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
 
     if (count > 0)
-        return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program) == 0 ? 0 : ERR_SYSTEM;
+        return attach_program(fd, SO_ATTACH_REUSEPORT_CBPF, code, sizeof code);
     /* ENOENT: no program was attached. */
     return set_int(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0) == 0 || errno == ENOENT ? 0 : ERR_SYSTEM;
 }
@@ -301,9 +310,8 @@ int listen_sockets_refuse_new(int fd)
         BPF_STMT(BPF_RET | BPF_K, 0),
         BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
     };
-    struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
 
-    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0 ? 0 : ERR_SYSTEM;
+    return attach_program(fd, SO_ATTACH_FILTER, code, sizeof code);
 }
 
 int listen_sockets_spare(int fd, unsigned count, struct strbuf *why)

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "accept_shortage.h"
 #include "err.h"
 #include "listen_sockets.h"
 #include "metrics_client.h"
@@ -31,6 +32,7 @@ struct metrics_server {
     struct metrics_endpoint endpoint; /* in use */
     ev_io accept_io;
     ev_timer accept_timer; /* ends a pause */
+    uint64_t shortage_told_ms;
     uint64_t serial;
     uint64_t accepted;
     uint64_t answered; /* with metrics */
@@ -118,6 +120,8 @@ static void on_accept_timer(EV_P_ ev_timer *timer, int revents)
 
 static void pause_accepting(struct metrics_server *server)
 {
+    accept_shortage_tell(&server->shortage_told_ms,
+                         "metrics connections wait: descriptors or memory are at their limit");
     ev_io_stop(server->loop, &server->accept_io); /* a socket that stays readable would spin the loop */
     ev_timer_set(&server->accept_timer, ACCEPT_PAUSE_S, 0.);
     ev_timer_start(server->loop, &server->accept_timer);
@@ -135,7 +139,7 @@ static void on_acceptable(EV_P_ ev_io *io, int revents)
             take_client(server, fd);
             continue;
         }
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+        if (accept_lacks(errno))
             pause_accepting(server);
         return;
     }

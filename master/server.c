@@ -263,8 +263,9 @@ static int make_supervisor(struct server *s)
     struct strbuf why = STRBUF_OF(text);
     struct worker_user user;
 
-    if (worker_user_find(s->config->user, &user, &why) != 0)
-        return fail_logged("cannot start workers", text) + (CLI_CONFIG - CLI_FAILED);
+    int rc = worker_user_find(s->config->user, &user, &why);
+    if (rc != 0)
+        return fail_logged("cannot start workers", text) + (rc != ERR_SYSTEM ? CLI_CONFIG - CLI_FAILED : 0);
     struct supervisor_options options = {
         .binary_fd = s->binary_fd,
         .tables_fd = tables_worker_fd(state_tables(s->state)),
@@ -289,7 +290,7 @@ static int make_supervisor(struct server *s)
         .context = s,
     };
     s->has_access_lines = options.settings.log_access != 0;
-    int rc = supervisor_new(s->loop, &options, &callbacks, &s->supervisor);
+    rc = supervisor_new(s->loop, &options, &callbacks, &s->supervisor);
     return rc == 0 ? CLI_DONE : fail_logged("cannot start workers", err_text(rc));
 }
 

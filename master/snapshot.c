@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "folder_sync.h"
 #include "snapshot_names.h"
 #include "state_change.h"
 #include "store.h"
@@ -62,27 +63,12 @@ static int set_folder(struct target *t)
     return folder.overflowed ? refuse(t, "the folder's path is too long") : 0;
 }
 
-static int sync_folder(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd >= 0 ? fsync(fd) : -1;
-    int kept = errno;
-
-    if (fd >= 0)
-        close(fd);
-    errno = kept;
-    return rc;
-}
-
 /** Make the folder, on disk, if there is none. */
 static int need_folder(struct target *t)
 {
-    char parent[PATH_MAX];
-
     if (mkdir(t->folder, 0700) != 0)
         return errno == EEXIST ? 0 : system_error(t, t->folder, "cannot be made");
-    snprintf(parent, sizeof parent, "%.*s", (int)(strrchr(t->folder, '/') - t->folder), t->folder);
-    return sync_folder(parent[0] != '\0' ? parent : "/") == 0 ? 0 : system_error(t, parent, "cannot be written");
+    return folder_sync_of(t->folder) == 0 ? 0 : system_error(t, t->folder, "cannot be brought to the disk");
 }
 
 /* ---- a path that was asked for ---- */

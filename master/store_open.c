@@ -10,11 +10,14 @@
  */
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "err.h"
+#include "folder_sync.h"
+#include "log_event.h"
 #include "store_internal.h"
 
 #define BUSY_TIMEOUT_OPEN_MS 1000
@@ -212,6 +215,14 @@ static int enter_wal(sqlite3 *db, const char *path, struct strbuf *why)
     return rc;
 }
 
+/* SQLite syncs the folder of a new -wal, but does not tell when that fails: the file, and changes in it, could then be lost with the power. */
+static void sync_names(const char *path)
+{
+    if (folder_sync_of(path) != 0)
+        log_errno(LOG_WARN, "the database's folder cannot be synced: a power cut could lose changes", errno,
+                  LOG_KEY_PATH, path);
+}
+
 /* The steps from a locked file to a store. A new file gets its tables in one transaction with a rollback journal and enters WAL mode
  * after that, so that its header tells whose it is from the first moment on. */
 static int open_for_work(struct store *store, struct strbuf *why)
@@ -230,6 +241,7 @@ static int open_for_work(struct store *store, struct strbuf *why)
         sqlite3_exec(store->db, "SELECT 1 FROM seeding", NULL, NULL, NULL) !=
             SQLITE_OK) /* makes the -wal and -shm now */
         return store_sql_error(store->db, path, "cannot be used", why);
+    sync_names(path);
     sqlite3_busy_timeout(store->db, BUSY_TIMEOUT_MS);
     store->checkpoint_pages = CHECKPOINT_PAGES;
     store_watch_wal(store);

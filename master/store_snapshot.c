@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "folder_sync.h"
 #include "store_internal.h"
 
 static int system_error(const char *path, const char *what, struct strbuf *why)
@@ -45,18 +46,9 @@ static int copy_into(struct store *store, const char *path, struct strbuf *why)
 /* VACUUM INTO leaves it to the system when its output reaches the disk. */
 static int make_durable(int fd, const char *path, struct strbuf *why)
 {
-    char folder[STORE_PATH_MAX + 1];
-    size_t len = (size_t)(strrchr(path, '/') - path);
-
-    memcpy(folder, path, len + 1);
-    folder[len + 1] = '\0';
     if (fsync(fd) != 0)
         return system_error(path, "cannot be written", why);
-    int folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = folder_fd >= 0 && fsync(folder_fd) == 0 ? 0 : system_error(path, "its folder cannot be written", why);
-    if (folder_fd >= 0)
-        close(folder_fd);
-    return rc;
+    return folder_sync_of(path) == 0 ? 0 : system_error(path, "its folder cannot be written", why);
 }
 
 int store_snapshot(struct store *store, const char *path, struct strbuf *why)

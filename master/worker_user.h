@@ -18,7 +18,8 @@ struct worker_user {
  *
  * @param configured  [server] user, or NULL
  * @param why         on error gets one line for people
- * @return 0; ERR_NOT_FOUND if there is no such user; ERR_INVALID if it is root
+ * @return 0; ERR_NOT_FOUND if there is no such user; ERR_INVALID if it is root; ERR_SYSTEM if that could not
+ *         be looked up (another try may find it)
  */
 int worker_user_find(const char *configured, struct worker_user *out, struct strbuf *why) MUST_CHECK;
 

@@ -70,8 +70,11 @@ static enum close_reason failure_of(int error_number)
     }
 }
 
-/** The header is written in front of the hello, where there is room for it, so that both leave in one send. */
-static void prepend_proxy_header(struct conn *c)
+/**
+ * The header is written in front of the hello, where there is room for it, so that both leave in one send. 0, or an errno: a header
+ * without the address would say LOCAL, and the backend would take the client for us.
+ */
+static int prepend_proxy_header(struct conn *c)
 {
     struct conn_setup *s = c->setup;
     struct ip_endpoint destination = s->destination;
@@ -80,8 +83,9 @@ static void prepend_proxy_header(struct conn *c)
     if (destination.addr.family == 0 && !s->is_local) {
         struct sockaddr_storage ss = {.ss_family = AF_UNSPEC};
         socklen_t len = sizeof ss;
-        if (getsockname(c->front.fd, (struct sockaddr *)&ss, &len) == 0)
-            destination = ip_endpoint_of_sockaddr(&ss);
+        if (getsockname(c->front.fd, (struct sockaddr *)&ss, &len) != 0)
+            return errno;
+        destination = ip_endpoint_of_sockaddr(&ss);
     }
     uint32_t len = (uint32_t)proxy_header_build(s->is_local, &c->client, &destination, header);
     _Static_assert(PROXY_HEADER_OUT_MAX_BYTES <= CONN_HEADROOM && CONN_HEADROOM <= WORKER_IO_HEADROOM,
@@ -90,6 +94,7 @@ static void prepend_proxy_header(struct conn *c)
     memcpy(s->bytes, header, len);
     s->len += len;
     s->has_proxy_header_out = false; /* it is part of the bytes now, also for the next address */
+    return 0;
 }
 
 /**
@@ -257,10 +262,13 @@ static enum conn_next begin_attempt(struct conn *c)
         return conn_end(c, CLOSE_BACKEND_UNRESOLVED);
     if (s->connect_deadline == 0)
         s->connect_deadline = wheel_tick_after(c->active_tick, conn_worker(c)->settings.connect_timeout_ms);
-    if (s->has_proxy_header_out)
-        prepend_proxy_header(c);
+    int error = s->has_proxy_header_out ? prepend_proxy_header(c) : 0;
+    if (error != 0) {
+        s->detail = strerrorname_np(error);
+        return end_unconnected(c, failure_of(error));
+    }
     s->retry_on_tick = false;
-    int error = open_next(c);
+    error = open_next(c);
     if (error == EAGAIN && s->is_unix)
         return retry_later(c);
     return error != 0 ? try_next_or_end(c, failure_of(error), error) : CONN_NEXT;

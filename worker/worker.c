@@ -131,8 +131,12 @@ static void on_tick(EV_P_ ev_io *io, int revents)
     uint64_t now = clock_monotonic_ms(), expirations;
 
     (void)loop;
-    (void)revents;
     CHECK_MAGIC(w, WORKER_MAGIC);
+    if (revents &
+        EV_ERROR) { /* at the start only; without ticks no timeout comes, nor a heartbeat, for which the master kills us */
+        worker_give_up(w, "the clock cannot be watched; the worker ends");
+        return;
+    }
     if (read(io->fd, &expirations, sizeof expirations) < 0)
         return;
     atomic_store_explicit(&w->mine->heartbeat, atomic_load_explicit(&w->mine->heartbeat, memory_order_relaxed) + 1,

@@ -5,13 +5,15 @@
     run.py --all            every place with every plausible errno: --sites of the sites of each place
     run.py --all --sites 0  every site: hours
     run.py --call recv      only this call; --role worker, --stage reload likewise; --point N,N: by number, each in a daemon of its own
+    run.py --disturb        only short reads and writes and interrupted calls, everywhere
     run.py --list           the points and where they are
 
 A first run of the session (session.py) records the sites: a call and the way that led to it. Those with the same way through our own
 program are one place (OpenSSL makes thousands of allocations for one certificate), of which some are taken. Then each is made to fail once while the
 stage runs in which it was first seen; points of start and stop get a daemon of their own, others share one until one of them fails.
 Afterwards the daemon must serve or have ended with a clear error; no crash, no sanitizer's report or leak, no descriptor that stays,
-nobody who waits for ever. Besides: everything with short reads and writes, and with every k-th call interrupted.
+nobody who waits for ever; and somebody must have heard of it, or silence.py says why not. Besides: everything with short reads and writes,
+and with every k-th call interrupted.
 
 MCPROXY_BIN is the daemon under test. Exit status 1 if anything failed. --report FILE: everything as JSON.
 """
@@ -33,6 +35,7 @@ os.environ.setdefault("MCPROXY_BIN", os.path.join(BUILD, "mc-proxy"))
 sys.path.insert(0, HERE)
 
 import shim as shims  # noqa: E402
+import silence  # noqa: E402
 from session import Session, Stuck, World, wait_until  # noqa: E402
 from symbols import Symbols, read_maps  # noqa: E402
 
@@ -77,7 +80,7 @@ class Bench:
                 if stage == "start":
                     wait_until(lambda: any(e["msg"] == "server is ready" for e in session.daemon.events()), 20, "readiness")
                     maps = [read_maps(pid) for pid in (session.daemon.pid, session.daemon.workers()[0])]
-            assert not session.noted, f"the session fails without a fault: {session.noted}"
+            assert not session.reports(session.daemon.events()), f"the session fails without a fault: {session.noted}"
             session.daemon.check_end()
             return self.shim.sites(), maps
         finally:
@@ -180,7 +183,15 @@ class Bench:
             return {"failure": str(error), "strikes": 1}
         if strikes == 0:
             return None
-        return {"failure": None, "strikes": strikes, "reported": session.reports(session.daemon.events()[events:])}
+        return {"failure": None, "strikes": strikes, "reported": self._is_reported(session, events)}
+
+    @staticmethod
+    def _is_reported(session, events):
+        """A line of the log may still be on its way."""
+        try:
+            return wait_until(lambda: session.reports(session.daemon.events()[events:]), 0.3)
+        except AssertionError:
+            return False
 
     @staticmethod
     def _check_descriptors(session, before):
@@ -316,23 +327,44 @@ class Sweep:
         return again + ([rest] if rest else [])
 
     def _note(self, point, result):
+        if result["strikes"] and not result["reported"] and not result["failure"]:
+            self._judge_silence(point, result)
         self.done.append({**point, **result})
         if result["failure"]:
             print(f"FAILED {self.describe(point)}\n    {result['failure']}", flush=True)
 
+    def _judge_silence(self, point, result):
+        row = silence.row_for(point, self.names(point))
+        if row is None:
+            result["failure"] = "nobody heard of it, and silence.py does not say why"
+        else:
+            result["silence"] = silence.ROWS.index(row)
+
+    def names(self, point):
+        return self.symbols[point["role"] == shims.WORKER].names(point["frames"])
+
     def describe(self, point):
         return (f"#{point['number']} {shims.ROLES[point['role']]}/{Session.STAGES[point['stage']]} {point['name']} {point['error']}: "
-                + self.symbols[point["role"] == shims.WORKER].names(point["frames"][:7]))
+                + " < ".join(self.names({**point, "frames": point["frames"][:7]})))
 
 
 def summary(sweep, everywhere):
     done = sweep.done
     struck = [r for r in done if r["strikes"]]
     failed = [r for r in done + everywhere if r["failure"]]
-    silent = [r for r in struck if not r["failure"] and not r["reported"]]
-    print(f"{len(done)} points: {len(struck)} struck, {len(done) - len(struck)} not reached again, {len(silent)} without a word, "
+    silent = [r for r in done if "silence" in r]
+    print(f"{len(done)} points: {len(struck)} struck, {len(done) - len(struck)} not reached again, {len(silent)} without a word for a reason, "
           f"{len(failed)} failed; {sweep.skipped} left for want of time")
     return failed, silent
+
+
+def list_silent(sweep, silent):
+    """By reason."""
+    for i, row in enumerate(silence.ROWS):
+        points = [p for p in silent if p["silence"] == i]
+        print(f"{len(points):4} {row.calls or '*'} {row.errors or '*'} {row.way or '*'}: {row.why}")
+        for point in points:
+            print("        ", sweep.describe(point))
 
 
 def main():
@@ -340,7 +372,8 @@ def main():
     parser.add_argument("--library", default=DEFAULT_LIBRARY)
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("--silent", action="store_true", help="list points that went without a word")
+    parser.add_argument("--disturb", action="store_true")
+    parser.add_argument("--silent", action="store_true", help="list points that went without a word, by reason")
     parser.add_argument("--call")
     parser.add_argument("--role", choices=shims.ROLES.values())
     parser.add_argument("--stage", choices=Session.STAGES)
@@ -368,14 +401,17 @@ def main():
                 for point in picked:
                     print(sweep.describe(point))
                 return 0
-            everywhere = run_everywhere(pool, EVERYWHERE if options.all else SAMPLE) if len(picked) == len(points) else []
+            everywhere = []
+            if options.disturb or len(picked) == len(points):
+                everywhere = run_everywhere(pool, EVERYWHERE if options.all or options.disturb else SAMPLE)
+            if options.disturb:
+                return 1 if any(r["failure"] for r in everywhere) else 0
             stride = options.stride or (1 if options.all or len(picked) < len(points) else 61)
             sweep.deadline = time.monotonic() + options.seconds if options.seconds else float("inf")
             sweep.run(in_batches(picked[::stride]))
         failed, silent = summary(sweep, everywhere)
         if options.silent:
-            for point in silent:
-                print("silent", sweep.describe(point))
+            list_silent(sweep, silent)
         if options.report:
             with open(options.report, "w", encoding="utf-8") as f:
                 json.dump({"done": sweep.done, "everywhere": everywhere}, f, indent=1)

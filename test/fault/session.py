@@ -28,6 +28,10 @@ BULK = 3 << 20
 HELLO = hello.client_hello(b"www.example.com")
 MAKE_MMDB = os.path.join(HERE, "..", "tools", "make_mmdb.py")
 VERDICTS = ("configuration reloaded", "not reloaded: the old configuration stays in force")
+# What the session itself causes tells nobody of a fault: it takes a listener away again, kills workers, and makes connections that end badly.
+OWN_WARNING = "the database keeps routes of listeners that the configuration no longer has; they are unused"
+OWN_REASONS = {"finished", "client_reset", "no_route", "backend_refused", "hello_malformed", "hello_timeout", "blocked_ip", "hello_eof",
+               "blocked_cidr", "blocked_country", "proxy_malformed", "proxy_timeout"}
 
 
 class Stuck(AssertionError):
@@ -205,15 +209,18 @@ class Session:
                 lambda c: c.apply({"changes": [put(addr, f"n{i}.example.com", self.world.echo.address) for i in range(40)]}, timeout=END_S)):
             self.rpc(change)
 
+    def _status_by_tls(self):
+        return self._call(lambda c: c.GetStatus(timeout=END_S), target=f"localhost:{self.tls_port}",
+                          credentials=tls_credentials(self.world.pki.ca))
+
     def tls(self):
-        self.rpc(lambda c: c.GetStatus(timeout=END_S), target=f"localhost:{self.tls_port}",
-                 credentials=tls_credentials(self.world.pki.ca))
+        self.attempt(self._status_by_tls)
 
     def snapshot(self):
         self.rpc(lambda c: c.Snapshot(keep=2, timeout=END_S))
 
     def metrics(self):
-        self.attempt(metrics.get, self.metrics_port)
+        self.attempt(metrics.scrape, self.metrics_port)
 
     def verdicts(self):
         return [e for e in self.daemon.events() if e["msg"] in VERDICTS]
@@ -269,6 +276,7 @@ class Session:
             try:
                 self._echo(self.main)
                 self._echo(self.announced, header=ph.local())
+                self._status_by_tls()
                 status = self._call(lambda c: c.GetStatus(timeout=END_S))
             except (OSError, AssertionError, grpc.RpcError) as error:
                 serves.error = error
@@ -295,9 +303,11 @@ class Session:
 
     def reports(self, events):
         """Did anybody hear of the fault: a line of the log, an access line of a connection that failed, a client?"""
-        ordinary = {"finished", "client_reset", "no_route", "backend_refused", "hello_malformed", "hello_timeout", "blocked_ip", "hello_eof",
-                    "blocked_cidr", "blocked_country", "proxy_malformed", "proxy_timeout"}
-        return bool(self.noted) or any(
-            e["reason"] not in ordinary if logs.is_access(e) else e.get("level") in ("WARN", "ERROR") for e in events)
+        return bool(self.noted) or any(map(_tells_of_a_fault, events))
 
 
+def _tells_of_a_fault(e):
+    if logs.is_access(e):
+        return e["reason"] not in OWN_REASONS
+    is_own = e["msg"] == OWN_WARNING or (e["msg"] == "worker died" and e.get("signal") == "9")
+    return e.get("level") in ("WARN", "ERROR") and not is_own

@@ -44,7 +44,7 @@ class Symbols:
         return _addr2line(path, address - 1 - start)
 
     def names(self, addresses):
-        return " < ".join(self.name(address) for address in addresses)
+        return [self.name(address) for address in addresses]
 
 
 @functools.cache

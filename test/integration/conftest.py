@@ -12,6 +12,10 @@ from lib.daemon import Daemon
 from lib.tls import Pki
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "measures: counts memory, system calls or seconds of the daemon, which mean nothing under valgrind")
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """A failed test shows all logs of its daemons."""

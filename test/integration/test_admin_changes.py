@@ -57,6 +57,7 @@ def test_validate_only_says_what_would_change(managed):
     assert api.apply() == api.apply({})  # an empty list is a list
 
 
+@pytest.mark.measures
 def test_a_hundred_thousand_routes_in_one_call_within_seconds(managed, backend):
     echo = backend(EchoBackend)
     listener = Listener()

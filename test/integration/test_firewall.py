@@ -205,6 +205,7 @@ def test_reload_leaves_the_rules_of_the_database(new_daemon, echo, signals):
 
 # ---- cost
 
+@pytest.mark.measures
 @pytest.mark.skipif(is_sanitized(), reason="a sanitizer makes calls of its own")
 @pytest.mark.parametrize("listener, header", [({}, b""), ({"proxy_protocol": "required"}, ph.v2((BAD, 1), ph.DESTINATION4))],
                          ids=["peer", "announced"])

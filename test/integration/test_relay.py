@@ -217,6 +217,7 @@ def test_data_read_before_a_reset_reaches_a_client_that_is_slow_to_read(proxy, b
         assert len(data) == size and hashlib.sha256(data).hexdigest() == source.digest
 
 
+@pytest.mark.measures
 def test_slow_reader_costs_bounded_memory_and_gets_everything(proxy, backend):
     size, count = 32 << 20, 16
     source = backend(SourceBackend, len(HELLO), size)
@@ -254,6 +255,7 @@ def discard(s, count=None):
     return taken
 
 
+@pytest.mark.measures
 def test_readers_that_were_fast_and_then_stop_cost_bounded_memory_and_get_everything(proxy, backend):
     """Bulk is read a mebibyte at a time, and the rest of such a read is kept; but only so much of that in all."""
     size, count, fast = 64 << 20, 24, 24 << 20

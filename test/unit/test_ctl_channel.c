@@ -1,5 +1,6 @@
 /* The master's end of the control socket: order, the queue and its bound, and every way a channel goes down. */
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,13 +9,40 @@
 #include <ev.h>
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "clock.h"
 #include "ctl_channel.h"
 #include "ctl_socket.h"
 #include "err.h"
+
+/* libc's functions, with a kernel that can be short of memory. */
+static struct {
+    unsigned recvs_to_fail, sends_to_fail, recvs, sends;
+} kernel;
+
+static bool fails(unsigned *to_fail, unsigned *count)
+{
+    ++*count;
+    if (*to_fail == 0)
+        return false;
+    --*to_fail;
+    errno = ENOMEM;
+    return true;
+}
+
+ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+{
+    return fails(&kernel.recvs_to_fail, &kernel.recvs) ? -1 : syscall(SYS_recvmsg, fd, msg, flags);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+    return fails(&kernel.sends_to_fail, &kernel.sends) ? -1 : syscall(SYS_sendmsg, fd, msg, flags);
+}
 
 struct fixture {
     struct ev_loop *loop;
@@ -219,6 +247,33 @@ static void test_sending_to_a_worker_that_is_gone_is_closed(void **state)
     assert_int_equal(f->down_rc, ERR_CLOSED);
 }
 
+static void test_moments_without_memory_are_waited_out(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(ctl_send(f->worker_fd, CTL_READY, bytes_of(NULL, 0), -1), 0);
+    memset(&kernel, 0, sizeof kernel);
+    kernel.recvs_to_fail = 3;
+    uint64_t began = clock_monotonic_ms();
+    while (f->messages == 0 && f->downs == 0)
+        ev_run(f->loop, EVRUN_ONCE);
+    assert_int_equal(f->downs, 0);
+    assert_true(clock_monotonic_ms() - began > 250); /* a tenth of a second each, not round and round */
+    assert_in_range(kernel.recvs, 4, 5);
+
+    kernel.sends_to_fail = 4;
+    began = clock_monotonic_ms();
+    assert_int_equal(send_number(f, 7, -1), 0);
+    while (kernel.sends_to_fail > 0)
+        ev_run(f->loop, EVRUN_ONCE);
+    assert_true(clock_monotonic_ms() - began > 250);
+    while (kernel.sends < 5)
+        ev_run(f->loop, EVRUN_ONCE);
+    int fd;
+    assert_int_equal(worker_receive(f, &fd), 7);
+    assert_int_equal(f->downs, 0);
+}
+
 int main(void)
 {
 #define CASE(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -229,6 +284,7 @@ int main(void)
         CASE(test_a_message_that_no_worker_sends_ends_the_channel),
         CASE(test_garbage_ends_the_channel),
         CASE(test_sending_to_a_worker_that_is_gone_is_closed),
+        CASE(test_moments_without_memory_are_waited_out),
     };
     return cmocka_run_group_tests_name("ctl_channel", tests, NULL, NULL);
 }

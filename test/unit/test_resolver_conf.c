@@ -1,10 +1,14 @@
 /* A resolv.conf that changes under the resolver: the next look-up asks whom it names, and so do those under way. */
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <sys/socket.h>
 
@@ -13,10 +17,33 @@
 #include "clock.h"
 #include "fake_dns.h"
 #include "log_event.h"
+#include "resolv_conf.h"
 #include "resolver.h"
 
 #define FIRST  "127.0.0.1"
 #define SECOND "127.0.0.2"
+
+/* libc's function, also c-ares's: so many times there is no descriptor for resolv.conf. */
+static unsigned opens_to_fail;
+
+FILE *fopen(const char *path, const char *mode)
+{
+    FILE *(*real)(const char *, const char *) = (FILE * (*)(const char *, const char *)) dlsym(RTLD_NEXT, "fopen");
+    const char *slash = strrchr(path, '/');
+
+    if (opens_to_fail > 0 && slash != NULL && strcmp(slash, "/resolv.conf") == 0) {
+        opens_to_fail--;
+        errno = EMFILE;
+        return NULL;
+    }
+    return real(path, mode);
+}
+
+FILE *fopen64(const char *path, const char *mode);
+FILE *fopen64(const char *path, const char *mode)
+{
+    return fopen(path, mode);
+}
 
 struct bench {
     struct ev_loop *loop;
@@ -211,14 +238,70 @@ static void test_names_are_forgotten_in_the_middle_of_a_change(void **state)
     }
 }
 
+/** Neither the server that c-ares takes without a file, nor the old one for ever. */
+static void test_a_file_that_cannot_be_opened_is_read_later(void **state)
+{
+    struct bench *b = *state;
+
+    name_server(b, SECOND);
+    for (unsigned tries = 0; tries < 3; tries++) {
+        opens_to_fail = 1 + tries % 2; /* c-ares's; and the one that asks why it has no server */
+        assert_int_equal(resolver_watch(b->resolver, tries == 0 ? "app.test" : tries == 1 ? "slow.test" : "x.test"), 0);
+        RUN_UNTIL(b, opens_to_fail == 0);
+    }
+    assert_int_equal(b->refusals_logged, 1); /* said once */
+    assert_int_equal(b->changes_logged, 0);
+    assert_int_equal(resolver_watch(b->resolver, "new.test"), 0);
+    RUN_UNTIL(b, b->changes_logged == 1);
+    RUN_UNTIL(b, resolver_addresses(b->resolver, "new.test").count == 1);
+    assert_int_equal(resolver_addresses(b->resolver, "new.test").addrs[0].bytes[3], 4);
+}
+
+static void test_which_files_name_another_server(void **state)
+{
+    static const struct {
+        const char *text;
+        bool names_another;
+    } rows[] = {
+        {"", false},
+        {"# nothing\nsearch example.com\n", false},
+        {"nameserver 127.0.0.1\n", false},
+        {"nameserver\t127.0.0.1\nnameserver 127.0.0.2\n", true},
+        {"nameserver 192.0.2.1\n", true},
+        {"nameserver 192.0.2.1", true},
+        {"nameserver ::1\n", true},
+        {"nameserver dns.example.com\n", false},
+        {"nameservers 192.0.2.1\n", false},
+        {"#nameserver 192.0.2.1\n", false},
+    };
+    struct bench *b = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        FILE *file = fopen(b->conf, "we");
+        assert_non_null(file);
+        fputs(rows[i].text, file);
+        fclose(file);
+        assert_int_equal(resolv_conf_names_another(b->conf, FIRST), rows[i].names_another);
+    }
+    opens_to_fail = 1;
+    assert_true(resolv_conf_names_another(b->conf, FIRST));
+    assert_true(resolv_conf_names_another(b->folder, FIRST)); /* opens, but reading is an error */
+    unlink(b->conf);
+    assert_false(resolv_conf_names_another(b->conf, FIRST));
+}
+
 #define CASE(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_the_next_look_up_asks_the_new_server),          CASE(test_a_look_up_under_way_is_begun_anew),
-        CASE(test_a_failed_name_is_asked_again_when_told),        CASE(test_a_file_that_is_gone_changes_nothing),
+        CASE(test_the_next_look_up_asks_the_new_server),
+        CASE(test_a_look_up_under_way_is_begun_anew),
+        CASE(test_a_failed_name_is_asked_again_when_told),
+        CASE(test_a_file_that_is_gone_changes_nothing),
         CASE(test_names_are_forgotten_in_the_middle_of_a_change),
+        CASE(test_a_file_that_cannot_be_opened_is_read_later),
+        CASE(test_which_files_name_another_server),
     };
 
     return cmocka_run_group_tests_name("resolver_conf", tests, NULL, NULL);
