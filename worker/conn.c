@@ -215,9 +215,9 @@ static struct conn *conn_new(struct listener *l, int fd, const struct sockaddr_s
     c->magic = CONN_MAGIC;
     c->listener = l;
     c->setup = setup;
-    setup->accept_tick = w->wheel.now;
     c->id = ++w->conn_serial;
     c->started_us = clock_monotonic_us();
+    setup->accept_tick = wheel_tick_at(&w->wheel, c->started_us / 1000);
     c->client = ip_endpoint_of_sockaddr(peer);
     c->active_tick = w->wheel.now;
     c->front.read_shift = c->back.read_shift = READ_SHIFT_START;

@@ -18,6 +18,13 @@ uint32_t wheel_tick_after(uint32_t from, uint32_t ms)
     return from + ms / WHEEL_TICK_MS + (ms % WHEEL_TICK_MS != 0) + 1;
 }
 
+uint32_t wheel_tick_at(const struct wheel *wheel, uint64_t now_ms)
+{
+    uint32_t ahead = (uint32_t)((now_ms - wheel->start_ms) / WHEEL_TICK_MS) - wheel->now;
+
+    return wheel->now + (ahead < WHEEL_LEAP_TICKS ? ahead : WHEEL_LEAP_TICKS);
+}
+
 static void push(struct wheel_node **head, struct wheel_node *node)
 {
     node->next = *head;

@@ -37,6 +37,12 @@ typedef void (*wheel_fn)(struct wheel_node *node, void *context);
 
 void wheel_init(struct wheel *wheel, uint64_t now_ms);
 
+/**
+ * The tick that a monotonic time lies in, of now or a moment ago: while a turn takes long, time goes on and the wheel does not. At most
+ * WHEEL_LEAP_TICKS ahead of it, as more will not count.
+ */
+uint32_t wheel_tick_at(const struct wheel *wheel, uint64_t now_ms);
+
 /** The first tick that lies at least `ms` milliseconds after the tick `from`: a timeout never fires early. */
 uint32_t wheel_tick_after(uint32_t from, uint32_t ms);
 

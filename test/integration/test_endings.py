@@ -254,3 +254,17 @@ def test_time_in_which_the_process_was_stopped_counts_for_no_timeout(proxy, back
             os.kill(pid, signal.SIGCONT)
         assert clients.read_exactly(idle, 10) == b"still here"
         assert clients.read_exactly(late, len(HELLO)) == HELLO
+
+
+def test_a_hello_has_its_whole_time_when_its_worker_was_busy_at_the_accept(proxy):
+    """A worker that stands still for three ticks comes to accept before it comes to its clock."""
+    daemon = proxy("* 127.0.0.1:9", proxy={"hello_timeout": "1s"})
+    worker = daemon.workers()[0]
+    os.kill(worker, signal.SIGSTOP)
+    time.sleep(0.38)
+    with clients.connect(daemon.port) as s:
+        os.kill(worker, signal.SIGCONT)
+        with pytest.raises(ConnectionResetError):
+            s.recv(1)
+    line = daemon.wait_for_access()
+    assert line["reason"] == "hello_timeout" and 1000 <= int(line["duration_ms"]) < 1400

@@ -53,6 +53,22 @@ static void ticks_never_end_early(void **state)
         assert_int_equal(wheel_tick_after(10, cases[i].ms), cases[i].expected);
 }
 
+static void a_time_lies_in_its_tick_though_the_wheel_was_not_moved_there(void **state)
+{
+    struct wheel wheel;
+    static const struct {
+        uint32_t ms, expected;
+    } cases[] = {{0, 0}, {99, 0}, {100, 1}, {399, 3}, {400, 4}, {500, 5}, {600, 5}, {86400000, 5}};
+
+    (void)state;
+    wheel_init(&wheel, 7000);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_int_equal(wheel_tick_at(&wheel, 7000 + cases[i].ms), cases[i].expected);
+    wheel_advance(&wheel, 7300, on_visit, NULL);
+    assert_int_equal(wheel_tick_at(&wheel, 7300), 3);
+    assert_int_equal(wheel_tick_at(&wheel, 7450), 4);
+}
+
 static void a_node_comes_up_at_its_tick(void **state)
 {
     static struct fixture f;
@@ -173,6 +189,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ticks_never_end_early),
+        cmocka_unit_test(a_time_lies_in_its_tick_though_the_wheel_was_not_moved_there),
         cmocka_unit_test(a_node_comes_up_at_its_tick),
         cmocka_unit_test(a_past_tick_comes_up_next),
         cmocka_unit_test(a_node_added_again_is_met_once_per_turn),
