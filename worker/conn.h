@@ -76,6 +76,7 @@ struct conn_setup {
     char country[2];         /* of the client, once it was asked for; country[0] is '\0': not known */
     bool is_country_asked;
 
+    bool is_heard;          /* its socket was looked at before it would have been evicted */
     struct hello_wait wait; /* while it waits for its PROXY header or hello */
     struct conn *owner;     /* of this, while it waits */
 

@@ -44,12 +44,30 @@ static void log_full(struct worker *w)
              "max_pending_hellos is reached: connections that have not sent their hello make room for new ones");
 }
 
+/**
+ * Who was accepted in the turn that ends now may have its hello in the socket already: nobody goes unheard. Whoever is older would have
+ * been reported. False: nothing to hear; else it may have gone on, waited or ended, but is not heard again.
+ */
+static bool hear(struct conn *c)
+{
+    struct conn_setup *setup = c->setup;
+
+    if (setup->is_heard || c->bytes_in > 0 || (int32_t)(conn_worker(c)->wheel.now - setup->accept_tick) > 1)
+        return false;
+    setup->is_heard = true;
+    c->front.is_readable = true;
+    conn_run(c);
+    return true;
+}
+
 void conn_wait_evict(struct worker *w)
 {
     struct hello_wait *wait;
 
     while ((wait = hello_budget_excess(&w->hellos)) != NULL) {
         struct conn_setup *setup = (struct conn_setup *)((char *)wait - offsetof(struct conn_setup, wait));
+        if (hear(setup->owner))
+            continue;
         log_full(w);
         conn_close(setup->owner, CLOSE_HELLO_EVICTED); /* and with that out of the budget */
     }

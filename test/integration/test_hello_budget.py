@@ -168,6 +168,22 @@ def test_the_silent_leave_three_quarters_of_the_descriptors_to_others(proxy, ech
     close_all(served, flood)
 
 
+def test_whose_hello_is_there_already_when_it_is_accepted_is_not_evicted(proxy, echo):
+    """Many of one network accepted in one turn, between silent ones for whose sake accepting does not read at once."""
+    daemon = proxy(f"* {echo.address}", proxy={"hello_timeout": "1h", "max_pending_hellos": "40"})
+    flood = [silent(daemon, f"127.{2 + i}.1.1") for i in range(60)]
+    evicted(daemon, 20)
+    os.kill(daemon.workers()[0], signal.SIGSTOP)
+    served = []
+    for group in range(8):
+        flood += [silent(daemon, f"127.{100 + i}.{group}.1") for i in range(17 + group)]
+        served += [silent(daemon, f"127.1.{group}.1", HELLO) for _ in range(12)]
+    os.kill(daemon.workers()[0], signal.SIGCONT)
+    for s in served:
+        assert clients.read_exactly(s, len(HELLO)) == HELLO
+    close_all(served, flood)
+
+
 def test_listeners_that_go_during_a_flood_take_nobody_with_them(new_daemon, echo, tmp_path):
     """A listener is closed, and its last connection pushed out by those of another."""
     listeners = [Listener(name=f"l{i}", routes=[f"* {echo.address}"]) for i in range(4)]
