@@ -28,6 +28,8 @@ ROWS = [
     Row("close munmap", "", "", "the descriptor is gone whatever close() says (close(2)), and where bytes matter an fsync() has told before; "
         "munmap() only fails to give back address space"),
     Row("accept4", "ECONNABORTED", "", "the client went while it waited: it was no connection yet"),
+    Row("accept4", "ENOMEM", "", "said with EMFILE, which the same daemon was given before: once in ten seconds is enough (accept_shortage.c, "
+        "worker_pause_accept)"),
     Row("shutdown", "ENOTCONN", "", "the peer was faster, and has ended it"),
     # ---- worker: what is done for a peer that is being left, or once at its birth
     Row("recv", "", "conn_step_linger", CONNECTION),
