@@ -194,6 +194,11 @@ static bool has_companion(const struct store_file *file, const char *suffix)
     return lstat(name, &st) == 0 && st.st_size > 0;
 }
 
+bool store_file_has_full_wal(const struct store_file *file)
+{
+    return has_companion(file, "-wal");
+}
+
 bool store_file_has_wal(const struct store_file *file)
 {
     char name[STORE_PATH_MAX + 16];

@@ -42,6 +42,9 @@ int store_file_inspect(const char *path, struct store_file *out, struct strbuf *
 /** Is there a -wal beside the file, be it empty? An open store always has one. */
 bool store_file_has_wal(const struct store_file *file);
 
+/** Is there something in it? */
+bool store_file_has_full_wal(const struct store_file *file);
+
 /** Let go of the lock. If nothing came of the opening (!keep), what it made is removed. */
 void store_file_close(struct store_file *file, bool keep);
 

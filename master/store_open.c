@@ -248,11 +248,23 @@ static int open_for_work(struct store *store, struct strbuf *why)
     return 0;
 }
 
+/** Nothing is lost, unless somebody copies or moves the one file alone. */
+static void log_unfolded(const char *path)
+{
+    struct log_event e;
+
+    log_event_begin(&e, LOG_WARN, "the last changes stay in the -wal beside the database until the next start");
+    log_event_cstr(&e, LOG_KEY_PATH, path);
+    log_event_end(&e);
+}
+
 static void close_handles(struct store *store, bool keep)
 {
     store_finalize(store->stmts);
     int result = sqlite3_close(store->db);
     CHECK(result == SQLITE_OK); /* else a statement is still open, and the lock must not go before the handle */
+    if (keep && store_file_has_full_wal(&store->file))
+        log_unfolded(store->file.path);
     store_file_close(&store->file, keep);
     store->magic = 0;
     free(store);

@@ -12,6 +12,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.join(HERE, "..", "integration"))
 
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # or it waits for all its threads whenever a daemon is started
+os.environ["GRPC_VERBOSITY"] = "NONE"  # what it thinks of servers that fail
 import grpc  # noqa: E402
 
 from lib import clients, hello, logs, metrics  # noqa: E402

@@ -28,6 +28,8 @@ ROWS = [
     Row("close munmap", "", "", "the descriptor is gone whatever close() says (close(2)), and where bytes matter an fsync() has told before; "
         "munmap() only fails to give back address space"),
     Row("accept4", "ECONNABORTED", "", "the client went while it waited: it was no connection yet"),
+    Row("accept4", "ENOMEM", "", "said with EMFILE, which the same daemon was given before: once in ten seconds is enough (accept_shortage.c, "
+        "worker_pause_accept)"),
     Row("shutdown", "ENOTCONN", "", "the peer was faster, and has ended it"),
     # ---- worker: what is done for a peer that is being left, or once at its birth
     Row("recv", "", "conn_step_linger", CONNECTION),
@@ -53,6 +55,12 @@ ROWS = [
     Row("mmap ftruncate", "", "map_file", "half of the address space is asked for, and so on: mcproxy_table_bytes is far below either"),
     Row("fallocate", "", "commit_up_to", "without the step ahead only what is needed is taken"),
     Row("fallocate", "", "shm_pages_free", "pages that cannot be given back are cleared, and used again"),
+    Row("malloc pread pwrite ftruncate unlink", "", "store_close", "closing the database folds the write-ahead log in once more; what stays in "
+        "it then is said"),
+    Row("open", "", "remove_file", "a socket file that stays is replaced by the next start"),
+    Row("write", "", "log_output_flush", "it is the log that fails, at the very end"),
+    Row("socket send recv", "", "handshakes_look", "looked at again in a moment; a master that stays blind closes listeners after a short while "
+        "(supervisor_closing.c)"),
     Row("poll read", "", "read_report", "what the child said is lost, not its end, which says the same with less words"),
     Row("prctl", "", "shrink_bounding_set", "EINVAL is the end of the list; workers hold no capabilities anyway"),
     # ---- libraries of the master

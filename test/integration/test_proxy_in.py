@@ -276,6 +276,7 @@ def test_no_header_is_a_reset_after_hello_timeout(impatient):
     assert impatient.wait_for_access()["reason"] == "proxy_timeout"
 
 
+@pytest.mark.measures
 def test_header_that_trickles_in_does_not_extend_hello_timeout(impatient):
     begun = time.monotonic()
     header = ph.of_size(ph.V2_MAX)

@@ -8,6 +8,8 @@
 #include "clock.h"
 #include "config.h"
 #include "fault_sweep.h"
+#include "faulty_vfs.h"
+#include "log_event.h"
 #include "small_disk.h"
 
 #define OLD_ROUTES ":443 a.example a:1 0\n:443 b.example b:1 0\n"
@@ -192,6 +194,39 @@ static void test_after_a_failed_sync_nothing_is_promised(void **state)
     store = must_open(f);
     expect_rc(f, put(store, ":443", "d.example", "d:1", &f->why), 0);
     store_close(&store);
+}
+
+static void count_unfolded(struct bytes record, void *count)
+{
+    struct log_record_reader r;
+
+    assert_int_equal(log_record_open(&r, record), 0);
+    *(unsigned *)count +=
+        bytes_equal_str(r.message, "the last changes stay in the -wal beside the database until the next start");
+}
+
+/** Somebody who reads the old state keeps the -wal from being folded in. */
+static void test_changes_that_stay_in_the_wal_are_told(void **state)
+{
+    struct fixture *f = *state;
+    unsigned told = 0;
+    sqlite3 *reader;
+
+    make_two_routes(f);
+    log_set_sink(count_unfolded, &told);
+    struct store *store = must_open(f);
+    assert_int_equal(sqlite3_open(f->db, &reader), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(reader, "BEGIN; SELECT * FROM routes", NULL, NULL, NULL), SQLITE_OK);
+    expect_rc(f, put(store, ":443", "c.example", "c:1", &f->why), 0);
+    store_close(&store);
+    assert_int_equal(told, 1);
+    assert_int_equal(sqlite3_close(reader), SQLITE_OK); /* the last one folds it in */
+    store = must_open(f);
+    expect_rc(f, put(store, ":443", "d.example", "d:1", &f->why), 0);
+    store_close(&store);
+    assert_int_equal(told, 1);
+    assert_int_equal(count_folder(f->folder), 1);
+    log_set_sink(NULL, NULL);
 }
 
 /* ---- opening ---- */
@@ -423,6 +458,7 @@ int main(void)
         cmocka_unit_test(test_every_sync_of_every_change_fails_once),
         cmocka_unit_test(test_every_allocation_of_every_change_fails_once),
         TEST(test_after_a_failed_sync_nothing_is_promised),
+        TEST(test_changes_that_stay_in_the_wal_are_told),
         TEST(test_every_disk_operation_of_opening_fails_once),
         TEST(test_allocations_of_opening_fail),
         cmocka_unit_test(test_a_snapshot_that_fails_leaves_no_file),
