@@ -1,6 +1,7 @@
 /* Connections that have to wait for their PROXY header or hello, and the cap on them: from struct conn to the budget and back. */
 
 #include <stddef.h>
+#include <sys/socket.h>
 
 #include "clock.h"
 #include "conn.h"
@@ -44,12 +45,33 @@ static void log_full(struct worker *w)
              "max_pending_hellos is reached: connections that have not sent their hello make room for new ones");
 }
 
+/** Has it sent something that nobody has looked at yet? Ends and errors do not count. */
+static bool has_unread(const struct conn *c)
+{
+    uint8_t byte;
+
+    return recv(c->front.fd, &byte, sizeof byte, MSG_PEEK) > 0;
+}
+
+/** A busy worker accepts in one turn what it reads in the next: who has spoken meanwhile is heard first, but only once. */
+static bool hear(struct conn *c)
+{
+    if (c->setup->was_heard || !has_unread(c))
+        return false;
+    c->setup->was_heard = true;
+    c->front.is_readable = true;
+    conn_run(c);
+    return true;
+}
+
 void conn_wait_evict(struct worker *w)
 {
     struct hello_wait *wait;
 
     while ((wait = hello_budget_excess(&w->hellos)) != NULL) {
         struct conn_setup *setup = (struct conn_setup *)((char *)wait - offsetof(struct conn_setup, wait));
+        if (hear(setup->owner))
+            continue; /* it may be gone, or wait no more */
         log_full(w);
         conn_close(setup->owner, CLOSE_HELLO_EVICTED); /* and with that out of the budget */
     }

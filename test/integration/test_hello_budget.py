@@ -109,6 +109,22 @@ def test_who_has_sent_its_hello_is_never_evicted(budgeted):
     close_all(flood)
 
 
+def test_who_has_spoken_but_was_not_heard_yet_is_not_evicted(budgeted):
+    """A busy worker accepts many in one turn; with silent ones among them it looks for the hellos of the rest only in the next one."""
+    daemon = budgeted()
+    flood = [silent(daemon, f"127.{2 + i}.1.1") for i in range(CAP)]
+    worker = daemon.workers()[0]
+    os.kill(worker, signal.SIGSTOP)
+    visitors = [silent(daemon, "127.1.1.1", HELLO) for _ in range(CAP)]
+    for i in range(20):
+        flood.append(silent(daemon, f"127.{100 + i}.1.1"))
+        visitors += [silent(daemon, "127.1.1.1", HELLO) for _ in range(12)]
+    os.kill(worker, signal.SIGCONT)
+    for s in visitors:
+        assert clients.read_exactly(s, len(HELLO)) == HELLO
+    close_all(flood, visitors)
+
+
 @pytest.mark.parametrize("address", ["203.0.{}.{}", "2001:db8:0:{}::{}"], ids=["IPv4", "IPv6"])
 def test_behind_a_proxy_header_the_announced_network_counts(budgeted, address):
     daemon = budgeted(listener={"proxy_protocol": "required"})
@@ -168,6 +184,14 @@ def test_the_silent_leave_three_quarters_of_the_descriptors_to_others(proxy, ech
     close_all(served, flood)
 
 
+def connected(port):
+    """One connection; none if it was pushed out before connect() has returned."""
+    try:
+        return [clients.connect(port)]
+    except ConnectionResetError:
+        return []
+
+
 def test_listeners_that_go_during_a_flood_take_nobody_with_them(new_daemon, echo, tmp_path):
     """A listener is closed, and its last connection pushed out by those of another."""
     listeners = [Listener(name=f"l{i}", routes=[f"* {echo.address}"]) for i in range(4)]
@@ -175,10 +199,10 @@ def test_listeners_that_go_during_a_flood_take_nobody_with_them(new_daemon, echo
     daemon = new_daemon(listeners, **sections).start()
     opened = []
     for left in (3, 2, 1):
-        opened += [clients.connect(listener.port) for listener in listeners[:left + 1] for _ in range(6)]
+        opened += [s for listener in listeners[:left + 1] for _ in range(6) for s in connected(listener.port)]
         daemon.write_config(config_text(str(tmp_path), listeners[:left], **sections))
         daemon.signal(signal.SIGHUP)
-        opened += [clients.connect(listeners[0].port) for _ in range(20)]
+        opened += [s for _ in range(20) for s in connected(listeners[0].port)]
     wait_until(lambda: len(daemon.access_lines(reason="hello_evicted")) >= len(opened) - 8 - 24, what="a flood")
     assert clients.enters(listeners[0].port, HELLO)
     close_all(opened)
