@@ -214,7 +214,10 @@ void conn_side_close(struct conn_side *side);
  */
 void conn_wait_begin(struct conn *c);
 
-/** Close who has waited too long for too many to wait. Only while no callback is on its way through connections or listeners. */
+/**
+ * Close who has waited too long for too many to wait, unless what it has sent meanwhile lets it go on. Only while no callback is on
+ * its way through connections or listeners.
+ */
 void conn_wait_evict(struct worker *w);
 
 /** Settings or descriptors have changed: how many may wait? */
