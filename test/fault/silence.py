@@ -15,6 +15,7 @@ class Row(NamedTuple):
 
 
 AGAIN = "made again as soon as the kernel says that it is worth it"
+SAID = "said with the errno before it, which the same daemon was given: once in ten seconds is enough (accept_shortage.c, worker_pause_accept)"
 CONNECTION = "the access line of the connection says how it ended; this only changes what its peer sees of the end"
 DEFAULTS = "a library does without: it has a default, another source, or asks later; what it then cannot do, it tells"
 
@@ -28,8 +29,8 @@ ROWS = [
     Row("close munmap", "", "", "the descriptor is gone whatever close() says (close(2)), and where bytes matter an fsync() has told before; "
         "munmap() only fails to give back address space"),
     Row("accept4", "ECONNABORTED", "", "the client went while it waited: it was no connection yet"),
-    Row("accept4", "ENOMEM", "", "said with EMFILE, which the same daemon was given before: once in ten seconds is enough (accept_shortage.c, "
-        "worker_pause_accept)"),
+    Row("accept4", "ENOMEM", "", SAID),
+    Row("epoll_ctl", "ENOSPC", "conn_io_watch_listener", SAID),
     Row("shutdown", "ENOTCONN", "", "the peer was faster, and has ended it"),
     # ---- worker: what is done for a peer that is being left, or once at its birth
     Row("recv", "", "conn_step_linger", CONNECTION),
