@@ -269,6 +269,7 @@ def impatient(proxy, echo):
     return proxy(f"* {echo.address}", listener={"proxy_protocol": "required"}, proxy={"hello_timeout": "1s"})
 
 
+@pytest.mark.measures
 def test_no_header_is_a_reset_after_hello_timeout(impatient):
     begun = time.monotonic()
     with clients.connect(impatient.port) as s:
@@ -288,6 +289,7 @@ def test_header_that_trickles_in_does_not_extend_hello_timeout(impatient):
     assert impatient.wait_for_access()["reason"] == "proxy_timeout"
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("behind", [b"", HELLO[:50]], ids=["nothing", "half_a_hello"])
 def test_header_and_hello_share_hello_timeout(impatient, behind):
     """The time runs from accept, not from the header, which comes at 60 % of it."""
@@ -300,6 +302,7 @@ def test_header_and_hello_share_hello_timeout(impatient, behind):
     assert (line["reason"], line["client"]) == ("hello_timeout", "192.0.2.17:40001")
 
 
+@pytest.mark.measures
 def test_hello_just_in_time_behind_a_late_header(impatient):
     with clients.connect(impatient.port) as s:
         time.sleep(0.5)
