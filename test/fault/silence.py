@@ -25,6 +25,7 @@ ROWS = [
         AGAIN),
     Row("accept4 recv send sendmsg write writev", "EAGAIN", "", AGAIN),
     Row("sendmsg", "ENOMEM ENOBUFS", "ctl_channel_send", "the message waits in the channel's queue and is sent a tenth of a second later"),
+    Row("sendmsg", "ENOMEM ENOBUFS", "control_tell_listener_removed", "the master is told with the next tick (control_send_rest)"),
     Row("recvmsg", "ENOMEM", "channel_receive", "the message waits in the socket and is read a tenth of a second later"),
     Row("close munmap", "", "", "the descriptor is gone whatever close() says (close(2)), and where bytes matter an fsync() has told before; "
         "munmap() only fails to give back address space"),
@@ -69,6 +70,7 @@ ROWS = [
         "back goes with the next transaction"),
     Row("open fdatasync", "", "libsqlite3", "of a folder, which SQLite syncs without looking (a file's is an error); ours follows and reports "
         "(folder_sync.c)"),
+    Row("malloc", "", "handle_open", "SQLite goes on with a hash table that could not become bigger"),
     Row("fstat read", "", "libsqlite3", "SQLite asks again when it needs the answer; without /dev/urandom it draws from time and pid"),
     Row("malloc realloc calloc fopen", "", "libcrypto", DEFAULTS),
     Row("malloc realloc calloc fopen connect socket getsockname", "", "libcares", DEFAULTS + ": the next look-up (dns_client.c reads resolv.conf "
