@@ -31,16 +31,30 @@ static bool is_ours_alone(const struct listener_record *record)
     return record->shared_fd < 0;
 }
 
-static void make_deaf(struct listener_record *record)
+/** Those of the slots from `first` on take no new handshake any more. */
+static void refuse_new(const struct listener_record *record, unsigned first)
 {
-    record->is_deaf = true;
-    record->deaf_since_ms = clock_monotonic_ms();
-    for (unsigned i = 0; i < SHM_WORKERS_MAX; i++) {
+    for (unsigned i = first; i < SHM_WORKERS_MAX; i++) {
         if (record->fds[i] < 0 || listen_sockets_refuse_new(record->fds[i]) == 0)
             continue;
         log_errno(LOG_WARN, "cannot hold new connections back from a listener that closes", errno, LOG_KEY_LISTENER,
                   record->ctl->addr);
         return;
+    }
+}
+
+static void make_deaf(struct listener_record *record)
+{
+    record->is_deaf = true;
+    record->deaf_since_ms = clock_monotonic_ms();
+    refuse_new(record, 0);
+}
+
+void supervisor_make_slots_deaf(const struct supervisor *sup, unsigned first)
+{
+    for (unsigned id = 0; id < SHM_LISTENERS_MAX; id++) {
+        if (sup->listeners[id] != NULL && is_ours_alone(sup->listeners[id]))
+            refuse_new(sup->listeners[id], first);
     }
 }
 

@@ -1,7 +1,8 @@
 /*
  * Another number of workers. More is easy. Fewer must not lose a connection: first the kernel is told to give surplus slots no new
  * ones, then handshakes under way may complete, then the queues are served and the sockets closed - always those of the last slots,
- * so that a listener's sockets stay numbered by slot, which the steering relies on.
+ * so that a listener's sockets stay numbered by slot, which the steering relies on. A look before that they refuse SYNs by themselves:
+ * while the kernel takes a socket out of its group, a look-up on another CPU may still end at it, whatever the steering says.
  */
 
 #include "err.h"
@@ -163,7 +164,11 @@ static void slot_retire(struct supervisor *sup, struct worker_slot *slot)
 
 void supervisor_resize_look(struct supervisor *sup)
 {
-    if (sup->resize != RESIZE_SETTLING || ++sup->settling_looks < SETTLING_LOOKS)
+    if (sup->resize != RESIZE_SETTLING)
+        return;
+    if (++sup->settling_looks == SETTLING_LOOKS - 1)
+        supervisor_make_slots_deaf(sup, sup->worker_count);
+    if (sup->settling_looks < SETTLING_LOOKS)
         return;
     sup->resize = RESIZE_REMOVING;
     for (unsigned i = sup->worker_count; i < SHM_WORKERS_MAX; i++)

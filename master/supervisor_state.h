@@ -119,6 +119,9 @@ void supervisor_closing_init(struct supervisor *sup);
 /** Begin to close the sockets of a record that is_removing: its workers are told when no handshake is under way any more. */
 void supervisor_close_record(struct supervisor *sup, struct listener_record *record);
 
+/** The listening sockets of the slots from `first` on, which are about to be closed, take no new handshake any more. */
+void supervisor_make_slots_deaf(const struct supervisor *sup, unsigned first);
+
 /** Forget what was begun; sockets stay as they are. */
 void supervisor_closing_end(struct supervisor *sup);
 

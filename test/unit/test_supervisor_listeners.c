@@ -284,6 +284,29 @@ static void test_fewer_workers_lose_no_connection(void **state)
     assert_true(open_fd_count() < before);
 }
 
+/** Has it the filter that drops SYNs? */
+static bool refuses_new(int fd)
+{
+    socklen_t instructions = 0;
+
+    return getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, NULL, &instructions) == 0 && instructions > 0;
+}
+
+/* Steering alone is not enough in the moment in which the kernel takes a socket out of its group. */
+static void test_surplus_sockets_refuse_handshakes_before_they_are_closed(void **state)
+{
+    struct fixture *f = *state;
+    fixture_start(f, 2);
+    const int *fds = f->sup->listeners[0]->fds;
+
+    set_count(f, 1);
+    WAIT_UNTIL(f, fds[1] < 0 || refuses_new(fds[1]));
+    assert_true(fds[1] >= 0);
+    assert_false(refuses_new(fds[0]));
+    WAIT_UNTIL(f, f->death_count == 1);
+    assert_false(refuses_new(fds[0]));
+}
+
 static void test_what_waits_for_a_surplus_worker_is_served_first(void **state)
 {
     struct fixture *f = *state;
@@ -395,6 +418,7 @@ int main(int argc, char **argv)
         CASE(test_sockets_prepared_for_more_workers_get_no_connection_until_they_are_used),
         CASE(test_too_few_descriptors_for_more_workers_change_nothing),
         CASE(test_fewer_workers_lose_no_connection),
+        CASE(test_surplus_sockets_refuse_handshakes_before_they_are_closed),
         CASE(test_what_waits_for_a_surplus_worker_is_served_first),
         CASE(test_a_retiring_worker_comes_back_and_one_that_is_gone_is_started_again),
         CASE(test_a_change_during_a_change_is_done_after_it),
