@@ -287,21 +287,6 @@ void conn_side_close(struct conn_side *side)
     side->is_readable = side->is_writable = side->must_read_dry = side->is_reset_announced = false;
 }
 
-/** Does a connection that ends for this reason send RST? All do that never got what they asked for. */
-static bool is_reset_reason(enum close_reason reason)
-{
-    switch (reason) {
-    case CLOSE_FINISHED:
-    case CLOSE_CLIENT_RESET:
-    case CLOSE_BACKEND_RESET: /* FLUSH has set what is to be reset */
-    case CLOSE_IDLE_TIMEOUT:
-    case CLOSE_HALF_CLOSE_TIMEOUT:
-    case CLOSE_SHUTDOWN:
-    case CLOSE_MAX_CONNECTIONS: return false;
-    default: return true;
-    }
-}
-
 void conn_close(struct conn *c, enum close_reason reason)
 {
     struct listener *l = c->listener;
@@ -311,9 +296,9 @@ void conn_close(struct conn *c, enum close_reason reason)
     CHECK_MAGIC(c, CONN_MAGIC);
     if (c->step == CONN_STEP_PROXY && c->setup != NULL)
         conn_count_in(c, c->setup->len); /* what is not (or no longer) a PROXY header */
-    if (c->step != CONN_STEP_LINGER && is_reset_reason(reason)) {
+    if (c->step != CONN_STEP_LINGER && close_reason_manner(reason) == CLOSE_RESETS) {
         c->front.is_reset_on_close = true;
-        c->back.is_reset_on_close = true; /* a stream that was cut must not look like one that ended */
+        c->back.is_reset_on_close = true;
     }
     wheel_remove(&c->timeout);
     conn_side_close(&c->front);

@@ -13,9 +13,6 @@
 struct client_hello;
 struct route_match;
 
-/** Who ended a connection. */
-enum conn_party { CONN_PARTY_PROXY, CONN_PARTY_CLIENT, CONN_PARTY_BACKEND };
-
 #define CONN_NOT_YET     UINT32_MAX         /* a time that has not come; longer ones are told as one microsecond less */
 #define CONN_PATTERN_MAX (HOSTNAME_MAX + 2) /* "*." and a name */
 
@@ -38,7 +35,7 @@ struct conn_facts {
     bool has_ech : 1;         /* it offers Encrypted Client Hello */
     bool has_peer : 1;        /* a PROXY header has replaced the address of the peer */
     bool is_wildcard : 1;     /* the route is "*." and the last route_len bytes of the name; "*" if there are none */
-    uint8_t first_to_end : 2; /* enum conn_party: who finished sending first; CONN_PARTY_PROXY: nobody yet */
+    uint8_t first_to_end : 2; /* enum close_party: who finished sending first; CLOSE_BY_PROXY: nobody yet */
     char text[];              /* backend NUL sni alpn, then the peer's struct ip_endpoint (unaligned) if has_peer */
 };
 

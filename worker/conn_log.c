@@ -12,30 +12,22 @@
 #include "worker.h"
 
 static const char *const party_words[] = {
-    [CONN_PARTY_PROXY] = "proxy",
-    [CONN_PARTY_CLIENT] = "client",
-    [CONN_PARTY_BACKEND] = "backend",
-};
-
-/* Who ends a connection for a reason; all others are the proxy's own. */
-static const uint8_t parties[CLOSE_REASON_COUNT] = {
-    [CLOSE_CLIENT_RESET] = CONN_PARTY_CLIENT,
-    [CLOSE_HELLO_EOF] = CONN_PARTY_CLIENT,
-    [CLOSE_BACKEND_RESET] = CONN_PARTY_BACKEND,
-    [CLOSE_BACKEND_REFUSED] = CONN_PARTY_BACKEND,
+    [CLOSE_BY_PROXY] = "proxy",
+    [CLOSE_BY_CLIENT] = "client",
+    [CLOSE_BY_BACKEND] = "backend",
 };
 
 void conn_note_end(const struct conn *c, const struct conn_side *side)
 {
-    if (c->facts->first_to_end == CONN_PARTY_PROXY)
-        c->facts->first_to_end = side == &c->front ? CONN_PARTY_CLIENT : CONN_PARTY_BACKEND;
+    if (c->facts->first_to_end == CLOSE_BY_PROXY)
+        c->facts->first_to_end = side == &c->front ? CLOSE_BY_CLIENT : CLOSE_BY_BACKEND;
 }
 
 static const char *ended_by(const struct conn *c, enum close_reason reason)
 {
     bool has_finished = reason == CLOSE_FINISHED && c->facts != NULL; /* it always has facts then */
 
-    return party_words[has_finished ? c->facts->first_to_end : parties[reason]];
+    return party_words[has_finished ? c->facts->first_to_end : close_reason_party(reason)];
 }
 
 /* ---- fields that may have no value ---- */

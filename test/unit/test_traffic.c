@@ -18,23 +18,6 @@
 #include "tables.h"
 #include "traffic.h"
 
-static void test_every_reason_has_its_class(void **state)
-{
-    unsigned counts[CLOSE_CLASSES] = {0};
-
-    (void)state;
-    for (unsigned reason = 0; reason < CLOSE_REASON_COUNT; reason++)
-        counts[close_reason_class(reason)]++;
-    assert_int_equal(counts[CLOSE_CLASS_BLOCKED], 4);
-    assert_int_equal(close_reason_class(CLOSE_FINISHED), CLOSE_CLASS_SERVED);
-    assert_int_equal(close_reason_class(CLOSE_SHUTDOWN), CLOSE_CLASS_SERVED);
-    assert_int_equal(close_reason_class(CLOSE_NO_ROUTE), CLOSE_CLASS_REJECTED);
-    assert_int_equal(close_reason_class(CLOSE_HELLO_EOF), CLOSE_CLASS_REJECTED);
-    assert_int_equal(close_reason_class(CLOSE_HELLO_EVICTED), CLOSE_CLASS_REJECTED);
-    assert_int_equal(close_reason_class(CLOSE_RATE_LIMIT), CLOSE_CLASS_BLOCKED);
-    assert_int_equal(close_reason_class(CLOSE_WORKER_DIED), CLOSE_CLASS_FAILED);
-}
-
 static void test_a_listener_over_all_slots(void **state)
 {
     struct stats_segment stats;
@@ -123,7 +106,6 @@ static void test_the_busiest_routes_come_first(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_reason_has_its_class),
         cmocka_unit_test(test_a_listener_over_all_slots),
         cmocka_unit_test(test_the_busiest_routes_come_first),
     };
