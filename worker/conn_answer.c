@@ -1,7 +1,10 @@
 /* What the backend answers first: read along as it passes by, and counted. */
 
+#include "conn_answer.h"
+
 #include "conn.h"
 #include "conn_facts.h"
+#include "conn_route_stats.h"
 #include "stats.h"
 #include "worker.h"
 

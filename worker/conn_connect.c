@@ -9,12 +9,17 @@
 #include <unistd.h>
 
 #include "backlog.h"
-#include "conn.h"
 #include "conn_facts.h"
+#include "conn_log.h"
+#include "conn_setup.h"
+#include "conn_step.h"
 #include "listener.h"
 #include "proxy_protocol.h"
 #include "stats.h"
 #include "worker.h"
+
+/* While a backend is being connected, the client's socket is read up to so many bytes: that is how its reset is noticed. */
+#define READ_AHEAD_MAX 65536
 
 struct target {
     struct sockaddr_storage addr;
@@ -234,7 +239,7 @@ static enum conn_next wait_connected(struct conn *c)
     if (c->front.is_reset_announced)
         return conn_end(
             c, CLOSE_CLIENT_RESET); /* no read finds it behind an end of stream, or behind more than is read ahead */
-    while (c->front.is_readable && !c->front.is_read_done && c->setup->len < CONN_READ_AHEAD_MAX) {
+    while (c->front.is_readable && !c->front.is_read_done && c->setup->len < READ_AHEAD_MAX) {
         if (read_ahead(c) == CONN_DONE)
             return CONN_DONE;
     }

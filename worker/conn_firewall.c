@@ -1,9 +1,12 @@
 /* May this client enter? Asked once per connection, of the address that counts: the announced one, or the peer's. */
 
+#include "conn_firewall.h"
+
 #include <string.h>
 
 #include "clock.h"
 #include "conn.h"
+#include "conn_setup.h"
 #include "firewall.h"
 #include "geoip_reader.h"
 #include "rate_limit.h"

@@ -4,8 +4,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "conn.h"
 #include "conn_facts.h"
+#include "conn_firewall.h"
+#include "conn_route_stats.h"
+#include "conn_setup.h"
+#include "conn_step.h"
 #include "listener.h"
 #include "proxy_protocol.h"
 #include "route_table.h"

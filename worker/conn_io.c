@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 
 #include "conn.h"
+#include "conn_wait.h"
 #include "err.h"
 #include "listener.h"
 #include "worker.h"

@@ -1,10 +1,14 @@
 /* What is told of a connection: at any time all that is known of it, and at its end the access line. */
 
+#include "conn_log.h"
+
 #include "access_record.h"
 #include "clock.h"
 #include "close_reason.h"
 #include "conn.h"
 #include "conn_facts.h"
+#include "conn_firewall.h"
+#include "conn_setup.h"
 #include "listener.h"
 #include "log_event.h"
 #include "reject_limit.h"

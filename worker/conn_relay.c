@@ -15,8 +15,10 @@
 #include <sys/socket.h>
 
 #include "backlog.h"
-#include "conn.h"
+#include "conn_answer.h"
 #include "conn_io.h"
+#include "conn_log.h"
+#include "conn_step.h"
 #include "listener.h"
 #include "stats.h"
 #include "worker.h"

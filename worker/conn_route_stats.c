@@ -1,5 +1,7 @@
 /* What is counted of each route. */
 
+#include "conn_route_stats.h"
+
 #include "conn.h"
 #include "conn_facts.h"
 #include "stats.h"

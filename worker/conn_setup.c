@@ -7,6 +7,8 @@
  *                ^ bytes                                 ^ bytes + len
  */
 
+#include "conn_setup.h"
+
 #include <stdlib.h>
 #include <string.h>
 

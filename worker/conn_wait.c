@@ -1,9 +1,12 @@
 /* Connections that have to wait for their PROXY header or hello, and the cap on them: from struct conn to the budget and back. */
 
+#include "conn_wait.h"
+
 #include <stddef.h>
 
 #include "clock.h"
 #include "conn.h"
+#include "conn_setup.h"
 #include "log_event.h"
 #include "worker.h"
 

@@ -7,8 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "conn.h"
 #include "conn_io.h"
+#include "conn.h"
+#include "conn_wait.h"
 #include "ctl_codec.h"
 #include "ctl_socket.h"
 #include "err.h"
@@ -59,40 +60,32 @@ static int send_removed(uint16_t id)
     return ctl_send(HANDOVER_FD_CONTROL, CTL_LISTENER_REMOVED, bytes_of(&payload, sizeof payload), -1);
 }
 
-/** The answer to the latest query; it goes as soon as the socket takes it. Who asks anew before that wants no other any more. */
-static struct {
-    size_t len; /* 0: none */
-    union {
-        struct ctl_query_answer message;
-        uint8_t data[QUERY_ANSWER_MAX];
-    };
-} unsent_answer;
-
-static int send_answer(void)
+static int send_answer(struct control *control)
 {
-    if (unsent_answer.len == 0)
+    if (control->answer_len == 0)
         return 0;
-    int rc = ctl_send(HANDOVER_FD_CONTROL, CTL_QUERY_ANSWER, bytes_of(unsent_answer.data, unsent_answer.len), -1);
+    int rc = ctl_send(HANDOVER_FD_CONTROL, CTL_QUERY_ANSWER, bytes_of(control->answer_data, control->answer_len), -1);
     if (rc == 0)
-        unsent_answer.len = 0;
+        control->answer_len = 0;
     return rc;
 }
 
 void control_send_rest(struct worker *w)
 {
+    struct control *control = &w->control;
     unsigned sent = 0;
     int rc = 0;
 
-    while (sent < w->unsent_count && (rc = send_removed(w->unsent_removed[sent])) == 0)
+    while (sent < control->removed_count && (rc = send_removed(control->removed[sent])) == 0)
         sent++;
-    w->unsent_count -= sent;
-    memmove(w->unsent_removed, w->unsent_removed + sent, w->unsent_count * sizeof w->unsent_removed[0]);
+    control->removed_count -= sent;
+    memmove(control->removed, control->removed + sent, control->removed_count * sizeof control->removed[0]);
     if (rc == 0)
-        rc = send_answer();
+        rc = send_answer(control);
     if (rc == ERR_UNAVAILABLE)
-        ev_io_start(w->loop, &w->control_writes);
+        ev_io_start(w->loop, &control->writes);
     else
-        ev_io_stop(w->loop, &w->control_writes);
+        ev_io_stop(w->loop, &control->writes);
 }
 
 static void on_control_writable(EV_P_ ev_io *io, int revents)
@@ -107,9 +100,11 @@ static void on_control_writable(EV_P_ ev_io *io, int revents)
 
 void control_tell_listener_removed(struct worker *w, uint16_t id)
 {
-    CHECK(w->unsent_count < SHM_LISTENERS_MAX); /* an id comes back only after the master has been told */
-    w->unsent_removed[w->unsent_count++] = id;
-    if (!ev_is_active(&w->control_writes))
+    struct control *control = &w->control;
+
+    CHECK(control->removed_count < SHM_LISTENERS_MAX); /* an id comes back only after the master has been told */
+    control->removed[control->removed_count++] = id;
+    if (!ev_is_active(&control->writes))
         control_send_rest(w);
 }
 
@@ -208,8 +203,8 @@ static int answer_query(struct worker *w, struct bytes payload, int passed_fd)
 
     (void)passed_fd;
     memcpy(&query, payload.ptr, sizeof query);
-    unsent_answer.len = query_answer(w, &query, &unsent_answer.message);
-    if (!ev_is_active(&w->control_writes))
+    w->control.answer_len = query_answer(w, &query, &w->control.answer);
+    if (!ev_is_active(&w->control.writes))
         control_send_rest(w);
     return 0;
 }
@@ -273,10 +268,10 @@ static void on_control_readable(EV_P_ ev_io *io, int revents)
 
 int control_start(struct worker *w)
 {
-    ev_io_init(&w->control_io, on_control_readable, HANDOVER_FD_CONTROL, EV_READ);
-    w->control_io.data = w;
-    ev_io_start(w->loop, &w->control_io);
-    ev_io_init(&w->control_writes, on_control_writable, HANDOVER_FD_CONTROL, EV_WRITE);
-    w->control_writes.data = w;
+    ev_io_init(&w->control.reads, on_control_readable, HANDOVER_FD_CONTROL, EV_READ);
+    w->control.reads.data = w;
+    ev_io_start(w->loop, &w->control.reads);
+    ev_io_init(&w->control.writes, on_control_writable, HANDOVER_FD_CONTROL, EV_WRITE);
+    w->control.writes.data = w;
     return conn_io_join_loop(w, HANDOVER_FD_CONTROL);
 }

@@ -1,13 +1,35 @@
 #ifndef CONTROL_H
 #define CONTROL_H
 
+#include <ev.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "check.h"
+#include "ctl_msg.h"
+#include "query.h"
+#include "shm_layout.h"
 #include "strbuf.h"
 
 struct handover;
 struct worker;
+
+/** The control socket of a worker, embedded in it: what it watches, and what the socket did not take yet. */
+struct control {
+    ev_io reads;
+    ev_io writes; /* active while the socket is full */
+
+    unsigned removed_count;              /* of the next */
+    uint16_t removed[SHM_LISTENERS_MAX]; /* listeners that the master is to be told of, in order */
+
+    size_t
+        answer_len; /* of the answer to the latest query; 0: none. Who asks anew before it went wants no other any more */
+    union {
+        struct ctl_query_answer answer;
+        uint8_t answer_data[QUERY_ANSWER_MAX];
+    };
+};
 
 /** Wait for the handover record, the first message on the control socket. 0 or an error with its reason. */
 int control_receive_handover(struct handover *out, struct strbuf *why) MUST_CHECK;

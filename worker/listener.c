@@ -12,6 +12,7 @@
 #include "conn.h"
 #include "conn_cap.h"
 #include "conn_io.h"
+#include "conn_wait.h"
 #include "err.h"
 #include "log_event.h"
 #include "worker.h"

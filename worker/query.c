@@ -7,6 +7,7 @@
 #include "access_record.h"
 #include "conn.h"
 #include "conn_facts.h"
+#include "conn_log.h"
 #include "log_event.h"
 #include "worker.h"
 

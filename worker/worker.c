@@ -19,6 +19,8 @@
 #include "clock.h"
 #include "conn.h"
 #include "conn_io.h"
+#include "conn_log.h"
+#include "conn_setup.h"
 #include "control.h"
 #include "err.h"
 #include "listener.h"
@@ -144,8 +146,7 @@ static void on_tick(EV_P_ ev_io *io, int revents)
     wheel_advance(&w->wheel, now, conn_on_tick, w);
     if ((int32_t)(w->wheel.now - w->accept_pause_end) >= 0)
         w->is_accept_paused = false;
-    if (w->unsent_count > 0)
-        control_send_rest(w);
+    control_send_rest(w);
     if (now - w->rejected_told_ms >= REJECTED_TOLD_MS) {
         w->rejected_told_ms = now;
         conn_log_held_back(w);

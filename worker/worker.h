@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "client_hello.h"
+#include "control.h"
 #include "ctl_msg.h"
 #include "handover.h"
 #include "hello_budget.h"
@@ -73,11 +74,8 @@ struct worker {
     uint64_t conn_serial;
     uint64_t drain_deadline_ms; /* monotonic; while draining */
 
-    ev_io control_io;
-    ev_io control_writes;                       /* active while the socket is full */
-    unsigned unsent_count;                      /* of the next */
-    uint16_t unsent_removed[SHM_LISTENERS_MAX]; /* listeners that the master is to be told of, in order */
-    ev_io tick_io;                              /* a timerfd, once per tick of the wheel */
+    struct control control;
+    ev_io tick_io; /* a timerfd, once per tick of the wheel */
 
     struct reject_limit rejected;
     uint64_t rejected_told_ms; /* monotonic; when conn_log_held_back() was last called */

@@ -12,6 +12,7 @@
 #include "conn.h"
 #include "conn_facts.h"
 #include "conn_io.h"
+#include "conn_setup.h"
 #include "ctl_codec.h"
 #include "log_event.h"
 #include "query.h"

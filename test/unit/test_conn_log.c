@@ -13,6 +13,8 @@
 #include "client_hello.h"
 #include "conn.h"
 #include "conn_facts.h"
+#include "conn_log.h"
+#include "conn_setup.h"
 #include "log_event.h"
 #include "route_table.h"
 #include "strbuf.h"

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "conn.h"
+#include "conn_route_stats.h"
 #include "stats.h"
 #include "tables_with_stats.h"
 #include "worker.h"
