@@ -327,11 +327,18 @@ class Sweep:
         return again + ([rest] if rest else [])
 
     def _note(self, point, result):
+        if result["failure"]:
+            self._judge_failure(point, result)
         if result["strikes"] and not result["reported"] and not result["failure"]:
             self._judge_silence(point, result)
         self.done.append({**point, **result})
         if result["failure"]:
             print(f"FAILED {self.describe(point)}\n    {result['failure']}", flush=True)
+
+    def _judge_failure(self, point, result):
+        defect = silence.defect_for(point, self.names(point), result.get("log", ""))
+        if defect is not None:
+            result.update(failure=None, strikes=1, reported=True, defect=defect.why)
 
     def _judge_silence(self, point, result):
         row = silence.row_for(point, self.names(point))
@@ -353,8 +360,9 @@ def summary(sweep, everywhere):
     struck = [r for r in done if r["strikes"]]
     failed = [r for r in done + everywhere if r["failure"]]
     silent = [r for r in done if "silence" in r]
+    defects = sum("defect" in r for r in done)
     print(f"{len(done)} points: {len(struck)} struck, {len(done) - len(struck)} not reached again, {len(silent)} without a word for a reason, "
-          f"{len(failed)} failed; {sweep.skipped} left for want of time")
+          f"{defects} a library's defect, {len(failed)} failed; {sweep.skipped} left for want of time")
     return failed, silent
 
 
