@@ -4,6 +4,7 @@ connection notices. The listening socket is one of a socket unit here, so that i
 each test, MASTER_KILLS_SEED repeats a run.
 """
 
+import collections
 import os
 import random
 import signal
@@ -235,24 +236,16 @@ def socket_unit():
     return shared
 
 
-def run(world, provoke, latest):
+def rounds(world, cut):
     """
-    KILLS times: a server, changes and connections all the time, provoke(server), after at most `latest` seconds a SIGKILL, and the next
-    server at once. A relay of each round stays open for the next two.
+    KILLS times: a server, changes and connections all the time, and cut(changing), which ends changing and leaves a server that serves. A
+    relay of each round stays open for the next two. Returns the stream of connections, none of which failed.
     """
     world.begin()
-    lasted = []
     with Stream(world.listener.port, threads=3, pause=0.01) as stream:
         for _ in range(KILLS):
             world.relays.append(Relay(world.listener.port))
-            changing = world.change_on()
-            provoke(world)
-            time.sleep(world.random.random() * latest)
-            world.kill_all()
-            died = time.monotonic()
-            changing.stop()
-            world.begin()
-            lasted.append(time.monotonic() - died)
+            cut(world.change_on())
             for relay in world.relays:
                 relay.expect_alive()
             if len(world.relays) > 2:
@@ -261,6 +254,23 @@ def run(world, provoke, latest):
         wait_until(lambda: stream.served > served + 20, 20, "connections")
     assert not stream.failed, stream.failed[:5]
     world.end()
+    return stream
+
+
+def run(world, provoke, latest):
+    """provoke(server), after at most `latest` seconds a SIGKILL, and the next server at once."""
+    lasted = []
+
+    def cut(changing):
+        provoke(world)
+        time.sleep(world.random.random() * latest)
+        world.kill_all()
+        died = time.monotonic()
+        changing.stop()
+        world.begin()
+        lasted.append(time.monotonic() - died)
+
+    stream = rounds(world, cut)
     report(world, stream, f"{KILLS} masters killed, the next answers after {max(lasted):.2f} s at most")
 
 
@@ -285,25 +295,15 @@ def test_master_killed_during_a_reload(world):
 
 def test_masters_killed_during_an_upgrade(world):
     """The old one, the new one or both. Who is left goes on, or goes back, and knows what was acknowledged."""
-    world.begin()
-    outcomes = {}
-    with Stream(world.listener.port, threads=3, pause=0.01) as stream:
-        for _ in range(KILLS):
-            world.relays.append(Relay(world.listener.port))
-            changing = world.change_on()
-            outcome = kill_in_upgrade(world)
-            changing.stop()
-            outcomes[outcome] = outcomes.get(outcome, 0) + 1
-            world.look()
-            for relay in world.relays:
-                relay.expect_alive()
-            if len(world.relays) > 2:
-                world.relays.pop(0).close()
-        served = stream.served
-        wait_until(lambda: stream.served > served + 20, 20, "connections")
-    assert not stream.failed, stream.failed[:5]
-    world.end()
-    report(world, stream, f"{KILLS} upgrades cut short by SIGKILL: {outcomes}")
+    outcomes = collections.Counter()
+
+    def cut(changing):
+        outcomes[kill_in_upgrade(world)] += 1
+        changing.stop()
+        world.look()
+
+    stream = rounds(world, cut)
+    report(world, stream, f"{KILLS} upgrades cut short by SIGKILL: {dict(outcomes)}")
 
 
 def kill_in_upgrade(world):
