@@ -7,15 +7,13 @@ import time
 
 import pytest
 
-from lib import clients, hello, procfs
+from lib import clients, procfs
 from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.manager import Manager
 from lib.ports import free_port, require_ipv6
-from lib.stream import Stream
+from lib.streams import HELLO, Stream, is_served
 from lib.waiting import wait_until
-
-HELLO = hello.client_hello(b"www.example.com")
 
 
 def listening(port=0, host="127.0.0.1", reuse_port=False, v6only=None):
@@ -44,15 +42,6 @@ def queues(port):
                 rows = [line.split() for line in f.readlines()[1:]]
             count += sum(r[3] == "0A" and int(r[1].rpartition(":")[2], 16) == port for r in rows)
     return count
-
-
-def is_served(port, host="127.0.0.1"):
-    try:
-        with clients.connect(port, host=host, timeout=5) as s:
-            s.sendall(HELLO)
-            return clients.read_exactly(s, len(HELLO)) == HELLO
-    except OSError:
-        return False
 
 
 @pytest.fixture
@@ -250,17 +239,17 @@ def test_restarts_with_the_store_refuse_no_connection(activated, new_daemon, sys
     daemon = activated([], listener, env=systemd.env, server={"workers": 2})
     systemd.wait_for("READY")
     wait_until(lambda: len(systemd.stored_names()) == 2, 5, "the store")
-    stream = Stream(listener.port)
+    stream = Stream(listener.port, threads=3, every=0.004).start()
     for _ in range(3):
         daemon.stop()
         assert len(systemd.stored_names()) == 2, "a stop leaves the store alone"
-        done = stream.done
+        done = stream.served
         ready = len(systemd.messages("READY"))
         daemon = new_daemon([listener], env=systemd.env, server={"workers": 2})
         daemon.sockets = systemd.store
         daemon.start()
         systemd.wait_for("READY", count=ready + 1)
-        wait_until(lambda d=done: stream.done > d + 20, 15, "connections to go on")
+        wait_until(lambda d=done: stream.served > d + 20, 15, "connections to go on")
     stream.stop()
     assert not stream.failed, stream.failed[:5]
     assert queues(listener.port) == 2
@@ -280,11 +269,11 @@ def test_a_restart_with_fewer_workers_serves_what_waits_in_all_sockets(activated
     for c in waiting:
         assert clients.read_exactly(c, len(HELLO)) == HELLO
         c.close()
-    stream = Stream(listener.port)
+    stream = Stream(listener.port, threads=3, every=0.004).start()
     wait_until(lambda: len(second.workers()) == 1 and queues(listener.port) == 1, 15, "one worker and one socket")
     assert systemd.stored_names() == names_for(listener.port, 1)
-    done = stream.done
-    wait_until(lambda: stream.done > done + 50, 15, "connections to go on")
+    done = stream.served
+    wait_until(lambda: stream.served > done + 50, 15, "connections to go on")
     stream.stop()
     assert not stream.failed, stream.failed[:5]
 

@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
 
 import grpc
@@ -17,6 +16,7 @@ import pytest
 
 from lib import procfs
 from lib.admin import Admin, put
+from lib.background import Background
 from lib.config import Listener
 from lib.daemon import is_sanitized
 from lib.h2raw import END_STREAM, DATA, ENHANCE_YOUR_CALM, FLOODS, H2Raw, flood, frame, message
@@ -34,31 +34,25 @@ ROUTES = 5000 if is_sanitized() else 20000  # 20 connections with 10 lists of so
 OVER_TLS = ["PING", "SETTINGS", "resets", "CONTINUATION"]
 
 
-class Witness:
+class Witness(Background):
     """Another client of the API, which calls all the time: every call must be answered."""
 
     def __init__(self, target):
         self._api = Admin(target)
-        self._stop = threading.Event()
         self.answered = 0
         self.errors = []
-        self._thread = threading.Thread(target=self._run)
+        super().__init__(self._run)
 
     def _run(self):
-        while not self._stop.wait(0.02):
+        while not self.pause(0.02):
             try:
                 self._api.GetStatus(timeout=20)
                 self.answered += 1
             except grpc.RpcError as error:
                 self.errors.append(str(error))
 
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join()
+    def stop(self):
+        super().stop()
         self._api.close()
 
 

@@ -125,7 +125,7 @@ def test_who_may_send_a_header(managed, echo):
 
 def test_limits_endings_and_backends(managed, echo):
     one = Listener(routes=["name.example.com nowhere.invalid:1", f"local.example.com localhost:{echo.port}",
-                           f"sock.example.com unix:/nowhere.sock", f"www.example.com {echo.address} send_proxy_protocol"],
+                           "sock.example.com unix:/nowhere.sock", f"www.example.com {echo.address} send_proxy_protocol"],
                    options={"no_route": "alert", "max_connections": "1"})
     daemon, api = managed([one])
     assert explain(api, daemon, "192.0.2.1", "name.example.com").reason == "backend_unresolved"

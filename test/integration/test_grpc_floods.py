@@ -10,6 +10,7 @@ import time
 import grpc
 import pytest
 
+from lib.background import Background
 from lib.echo_server import echo, tls_echo  # fixtures
 from lib.h2raw import (COMPRESSION_ERROR, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, FLOODS, HEADERS, PING, RST_STREAM, SETTINGS,
                        WINDOW_UPDATE, H2Raw, PREFACE, flood, frame, grpc_headers, header, indexed_header, message)
@@ -24,60 +25,45 @@ def channel(server):
                                                         ("grpc.max_receive_message_length", -1)])
 
 
-class Witness:
+class Witness(Background):
     """Another client, which calls all the time: every call must be answered, and soon."""
 
     def __init__(self, server):
         self._channel = channel(server)
         self._call = self._channel.unary_unary("/echo.Echo/Unary")
-        self._stop = threading.Event()
         self.times = []
         self.errors = []
         self._call(b"", timeout=10)
-        self._thread = threading.Thread(target=self._run)
+        super().__init__(self._run)
 
     def _run(self):
-        while not self._stop.is_set():
+        while not self.is_over():
             began = time.monotonic()
             try:
                 self._call(b"x", timeout=10)
                 self.times.append(time.monotonic() - began)
             except grpc.RpcError as error:
                 self.errors.append(str(error))
-            time.sleep(0.002)
+            self.pause(0.002)
 
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join()
+    def stop(self):
+        super().stop()
         self._channel.close()
         assert not self.errors, self.errors
         assert self.times and max(self.times) < 2, max(self.times)
 
 
-class Memory:
+class Memory(Background):
     """The most that a process had while somebody watched."""
 
     def __init__(self, server):
         self._server = server
         self.before = self.most = server.rss()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        super().__init__(self._run)
 
     def _run(self):
-        while not self._stop.wait(0.005):
+        while not self.pause(0.005):
             self.most = max(self.most, self._server.rss())
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join()
 
     @property
     def growth(self):

@@ -13,7 +13,7 @@ import pytest
 from lib import h2raw, hello
 from lib.admin import Code, message, refused
 from lib.backends import EchoBackend
-from lib.clients import connect, enters, expect_refused_entry, expect_reset, read_all, read_exactly
+from lib.clients import connect, enters, expect_refused_entry, read_all, read_exactly
 from lib.config import Listener
 from lib.waiting import wait_until
 

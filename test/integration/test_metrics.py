@@ -14,9 +14,9 @@ from lib.config import Listener, config_text
 from lib.daemon import is_sanitized
 from lib.metrics import get, scrape
 from lib.ports import free_port
+from lib.streams import HELLO, established
 from lib.waiting import wait_until
 
-HELLO = hello.client_hello(b"www.example.com")
 RELOADED = "configuration reloaded"
 REFUSED = "not reloaded: the old configuration stays in force"
 
@@ -64,13 +64,6 @@ def at_rest(daemon):
 
 def closed(found, listener):
     return found.by("reason", "mcproxy_connections_closed_total", listener=listener.addr)
-
-
-def established(port, **kwargs):
-    s = clients.connect(port, **kwargs)
-    s.sendall(HELLO)
-    assert clients.read_exactly(s, len(HELLO)) == HELLO
-    return s
 
 
 # ---- what is counted

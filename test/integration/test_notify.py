@@ -6,13 +6,12 @@ import time
 
 import pytest
 
-from lib import clients, hello, procfs
+from lib import clients, procfs
 from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.manager import Manager
+from lib.streams import established
 from lib.waiting import wait_until
-
-HELLO = hello.client_hello(b"www.example.com")
 
 
 @pytest.fixture
@@ -36,13 +35,6 @@ def start(new_daemon, backend):
         return new_daemon([listener], env={**manager.env, **(env or {})}, **sections).start()
 
     return make
-
-
-def established(daemon):
-    s = clients.connect(daemon.port)
-    s.sendall(HELLO)
-    assert clients.read_exactly(s, len(HELLO)) == HELLO
-    return s
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
@@ -74,7 +66,7 @@ def test_status_follows_the_connections(manager, start):
     systemd = manager()
     daemon = start(systemd)
     systemd.wait_for("READY")
-    with established(daemon), established(daemon):
+    with established(daemon.port), established(daemon.port):
         systemd.wait_for(STATUS="1 worker, 1 listener, 2 connections")
     systemd.wait_for(STATUS="1 worker, 1 listener, 0 connections", count=1)
     time.sleep(3.5)
@@ -105,7 +97,7 @@ def test_stopping_counts_what_is_left_and_asks_for_time(manager, start):
     systemd = manager()
     daemon = start(systemd, proxy={"shutdown_timeout": "30s"})
     systemd.wait_for("READY")
-    first, second = established(daemon), established(daemon)
+    first, second = established(daemon.port), established(daemon.port)
     daemon.signal(signal.SIGTERM)
     stopping = systemd.wait_for("STOPPING")
     assert stopping["STATUS"] == "stopping, 2 connections left"
@@ -127,7 +119,7 @@ def test_watchdog_is_fed_at_a_third_of_its_time(manager, start):
     time.sleep(2)
     assert 7 <= len(systemd.messages("WATCHDOG")) - count <= 11
     assert fed["WATCHDOG"] == "1"
-    with established(daemon):
+    with established(daemon.port):
         daemon.signal(signal.SIGTERM)
         systemd.wait_for("STOPPING")
         count = len(systemd.messages("WATCHDOG"))
@@ -189,4 +181,4 @@ def test_a_manager_that_went_away_stops_nothing(manager, start):
     systemd.close()
     daemon.signal(signal.SIGHUP)
     daemon.wait_for_log(lambda e: e["msg"] == "configuration reloaded")
-    established(daemon).close()
+    established(daemon.port).close()

@@ -7,13 +7,12 @@ import time
 
 import pytest
 
-from lib import clients, hello
+from lib import clients
 from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.daemon import is_sanitized
+from lib.streams import HELLO, is_served
 from lib.waiting import wait_until
-
-HELLO = hello.client_hello(b"www.example.com")
 
 
 def reload(daemon, text, expect="configuration reloaded", timeout=20):
@@ -51,15 +50,6 @@ def running(new_daemon, backend, tmp_path):
 
 def text_of(daemon, listeners=None, **sections):
     return config_text(daemon.directory_text, daemon.listeners if listeners is None else listeners, **sections)
-
-
-def is_served(port, host="127.0.0.1"):
-    try:
-        with clients.connect(port, host=host, timeout=5) as s:
-            s.sendall(HELLO)
-            return clients.read_exactly(s, len(HELLO)) == HELLO
-    except OSError:
-        return False
 
 
 def test_wrong_configuration_changes_nothing_and_says_where(running):

@@ -11,33 +11,16 @@ import time
 
 import pytest
 
-from lib import clients, hello, procfs
+from lib import clients, procfs
 from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.daemon import BINARY, environment, run_command
 from lib.manager import Manager
 from lib.metrics import scrape
 from lib.ports import free_port
-from lib.stream import Stream
+from lib.streams import HELLO, Stream, established, is_served
 from lib.upgrading import FAILED, Relays, Upgradable, hang_script, python_script
 from lib.waiting import wait_until
-
-HELLO = hello.client_hello(b"www.example.com")
-
-
-def established(port):
-    s = clients.connect(port)
-    s.sendall(HELLO)
-    assert clients.read_exactly(s, len(HELLO)) == HELLO
-    return s
-
-
-def is_served(port):
-    try:
-        established(port).close()
-        return True
-    except (OSError, AssertionError):
-        return False
 
 
 def queues(port):
@@ -82,14 +65,14 @@ def test_twenty_upgrades_fail_no_connection(upgradable):
     """A stream of short connections, and relays that are older than several processes."""
     server = upgradable(server={"workers": 2}, proxy={"shutdown_timeout": "1s"})
     port = server.daemon.port
-    stream, relays = Stream(port, threads=3), Relays(lambda: established(port))
+    stream, relays = Stream(port, threads=3, every=0.004).start(), Relays(lambda: established(port))
     relays.add(3)
     try:
         for _ in range(20):
-            before = stream.done
+            before = stream.served
             server.upgrade()
             relays.add(1)
-            wait_until(lambda b=before: stream.done > b + 20, 20, "connections to go on")
+            wait_until(lambda b=before: stream.served > b + 20, 20, "connections to go on")
     finally:
         stream.stop()
     assert not stream.failed, stream.failed[:5]
@@ -167,14 +150,14 @@ def test_the_configuration_is_read_anew(upgradable, echo):
     kept, gone = Listener(name="kept"), Listener(name="gone")
     server = upgradable([kept, gone], server={"workers": 3})
     fresh = Listener([f"* {echo.address}"], name="fresh")
-    stream = Stream(kept.port)
+    stream = Stream(kept.port, threads=3, every=0.004).start()
     server.daemon.write_config(config_text(server.daemon.directory, [kept, fresh], server={"workers": 2}))
     server.upgrade()
     assert is_served(fresh.port)
     wait_until(lambda: queues(gone.port) == 0, 10, "the listener to be gone")
     wait_until(lambda: len(server.workers()) == 2 and queues(kept.port) == 2, 15, "two workers and two sockets")
-    done = stream.done
-    wait_until(lambda: stream.done > done + 50, 15, "connections to go on")
+    done = stream.served
+    wait_until(lambda: stream.served > done + 50, 15, "connections to go on")
     server.daemon.write_config(config_text(server.daemon.directory, [kept, fresh], server={"workers": 4}))
     server.upgrade()
     wait_until(lambda: len(server.workers()) == 4 and queues(kept.port) == 4, 15, "four workers and four sockets")
@@ -185,7 +168,7 @@ def test_the_configuration_is_read_anew(upgradable, echo):
 def test_a_shared_socket_stays_shared(upgradable):
     with socket.create_server(("127.0.0.1", 0)) as s:
         server = upgradable([Listener(port=s.getsockname()[1])], sockets=[("mc-proxy.socket", s)], server={"workers": 2})
-        stream = Stream(server.daemon.port)
+        stream = Stream(server.daemon.port, threads=3, every=0.004).start()
         for _ in range(3):
             server.upgrade()
         assert queues(server.daemon.port) == 1
@@ -293,7 +276,7 @@ def test_a_program_that_fails_leaves_the_old_one_serving(upgradable, script, sai
     server = upgradable()
     relays = Relays(lambda: established(server.daemon.port))
     relays.add(2)
-    stream = Stream(server.daemon.port)
+    stream = Stream(server.daemon.port, threads=3, every=0.004).start()
     server.replace(script=script)
     verdict = server.fail_to_upgrade()
     assert said in verdict["reason"], verdict
@@ -389,7 +372,7 @@ def test_a_reload_that_comes_during_an_upgrade_reaches_the_new_process(upgradabl
 def test_an_upgrade_waits_for_a_change_of_workers(upgradable):
     server = upgradable(server={"workers": 3})
     port = server.daemon.port
-    stream = Stream(port)
+    stream = Stream(port, threads=3, every=0.004).start()
     server.daemon.write_config(config_text(server.daemon.directory, server.daemon.listeners, server={"workers": 1}))
     os.kill(server.main, signal.SIGHUP)
     server.daemon.wait_for_log(lambda e: e["msg"] == "configuration reloaded")
@@ -425,7 +408,7 @@ def test_a_stop_in_the_middle_ends_both(upgradable, script):
 @pytest.mark.parametrize("seed", range(6))
 def test_a_new_process_that_is_killed_at_any_moment_costs_no_connection(upgradable, seed):
     server = upgradable(server={"workers": 2})
-    stream = Stream(server.daemon.port)
+    stream = Stream(server.daemon.port, threads=3, every=0.004).start()
     chance = random.Random(seed)
     server.ask()
     started = server.daemon.wait_for_log(lambda e: e["msg"] == "upgrading: the new program starts")
@@ -453,8 +436,8 @@ def test_when_the_old_process_is_killed_the_new_one_goes_on(upgradable, seed):
     server.daemon.kill_master()
     server.main = int(started["pid"])
     wait_until(lambda: len(server.events("server is ready")) == 2, 20, "the new process to be ready")
-    stream = Stream(server.daemon.port)
-    wait_until(lambda: stream.done > 50, 15, "connections")
+    stream = Stream(server.daemon.port, threads=3, every=0.004).start()
+    wait_until(lambda: stream.served > 50, 15, "connections")
     stream.stop()
     assert not stream.failed, stream.failed[:5]
     relays.check_and_close()

@@ -8,14 +8,14 @@ import pytest
 from lib import procfs
 from lib.backends import EchoBackend
 from lib.config import Listener
-from lib.stream import Stream
+from lib.streams import Stream
 from lib.upgrading import Upgradable, hang_script, python_script
 
 
 @pytest.mark.parametrize("script", [hang_script(), python_script("say('GIVE-DATABASE'); hear(); time.sleep(600)")])
 def test_a_program_that_hangs_is_killed_after_a_minute(new_daemon, backend, script):
     server = Upgradable(new_daemon([Listener([f"* {backend(EchoBackend).address}"])])).start()
-    stream = Stream(server.daemon.port, threads=1)
+    stream = Stream(server.daemon.port, threads=1, every=0.004).start()
     server.replace(script=script)
     begun = time.monotonic()
     verdict = server.fail_to_upgrade(timeout=90)

@@ -7,20 +7,11 @@ import time
 
 import pytest
 
-from lib import clients, hello, procfs
+from lib import clients, procfs
 from lib.backends import EchoBackend
 from lib.config import Listener
+from lib.streams import HELLO, established, is_served
 from lib.waiting import wait_until
-
-HELLO = hello.client_hello(b"www.example.com")
-
-
-def established(port):
-    """A connection through the proxy on which the backend has answered."""
-    s = clients.connect(port)
-    s.sendall(HELLO)
-    assert clients.read_exactly(s, len(HELLO)) == HELLO
-    return s
 
 
 def expect_alive(s, text=b"still here"):
@@ -123,7 +114,7 @@ def test_new_server_starts_at_once_beside_the_workers_of_a_killed_master(new_dae
     begun = time.monotonic()
     second.start()
     assert time.monotonic() - begun < 5
-    wait_until(lambda: _serves(second.port), 5, "new connections")
+    wait_until(lambda: is_served(second.port), 5, "new connections")
     for _ in range(20):
         established(second.port).close()
     expect_alive(s)
@@ -138,14 +129,6 @@ def _refuses(port):
         return False
     except (ConnectionRefusedError, ConnectionResetError):
         return True
-
-
-def _serves(port):
-    try:
-        established(port).close()
-        return True
-    except (OSError, AssertionError):
-        return False
 
 
 # ---- stopping

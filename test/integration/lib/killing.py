@@ -7,6 +7,7 @@ import threading
 import time
 
 from lib import clients, hello, logs, sockets
+from lib.background import Background
 from lib.machine import may_ptrace
 from lib.waiting import wait_until
 
@@ -91,7 +92,7 @@ class Failure:
     error: str
 
 
-class Load:
+class Load(Background):
     """Short connections, each of which demands its hello back, and relays that stay open; keeps those that failed."""
 
     def __init__(self, port, threads=16, relays=8):
@@ -101,23 +102,10 @@ class Load:
         self.slowest = 0.0
         self.failures = []
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        jobs = [self._short] * threads + [lambda: self._relay(relays)]
-        self._threads = [threading.Thread(target=job, daemon=True) for job in jobs]
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(30)
-            assert not thread.is_alive(), "a connection hangs"
+        super().__init__(*[self._short] * threads, lambda: self._relay(relays))
 
     def _short(self):
-        while not self._stop.wait(0.01):
+        while not self.pause(0.01):
             begun, port = time.monotonic(), None
             try:
                 with clients.connect(self.port, timeout=20) as s:
@@ -132,7 +120,7 @@ class Load:
 
     def _relay(self, count):
         held = []
-        while not self._stop.wait(0.02):
+        while not self.pause(0.02):
             begun, port = time.monotonic(), None
             try:
                 if len(held) < count:

@@ -1,7 +1,6 @@
 """What a test may do on this machine. A container often lets even root do less; such tests say that they were skipped."""
 
 import functools
-import os
 import subprocess
 
 import pytest

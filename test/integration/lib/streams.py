@@ -7,39 +7,30 @@ import threading
 import time
 
 from lib import clients, hello
+from lib.background import Background
 
 HELLO = hello.client_hello(b"www.example.com")
 
 
-class Stream:
+class Stream(Background):
     """
     Connections one after another, in some threads, each demanding its hello back. `failed` holds (when, what) of those that were not
     served. may_be_refused: the listener comes and goes; then a refused connect() is no failure, but one that was made must be served.
+    every: seconds between the end of one and the next.
     """
 
-    def __init__(self, port, threads=2, may_be_refused=False, pause=0.0):
+    def __init__(self, port, threads=2, may_be_refused=False, every=0.0):
         self.port = port
         self.may_be_refused = may_be_refused
-        self.pause = pause
+        self.every = every
         self.served = 0
         self.refused = 0
         self.failed = []
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(30)
+        super().__init__(*[self._run] * threads)
 
     def _run(self):
-        while not self._stop.is_set():
+        while not self.is_over():
             try:
                 outcome = self._one()
             except (OSError, AssertionError) as error:
@@ -49,7 +40,7 @@ class Stream:
                 self.refused += outcome == "refused"
                 if outcome not in ("served", "refused"):
                     self.failed.append((time.monotonic(), outcome))
-            time.sleep(0.05 if outcome == "refused" else self.pause)
+            self.pause(0.05 if outcome == "refused" else self.every)
 
     def _one(self):
         try:
@@ -64,14 +55,29 @@ class Stream:
         return "served"
 
 
+def established(port, **how):
+    """A connection on which the backend has sent the hello back; how: as clients.connect() takes it."""
+    s = clients.connect(port, **how)
+    s.sendall(HELLO)
+    assert clients.read_exactly(s, len(HELLO)) == HELLO
+    return s
+
+
+def is_served(port, host="127.0.0.1"):
+    """Does a connection that is made now reach the backend?"""
+    try:
+        established(port, host=host, timeout=5).close()
+        return True
+    except (OSError, AssertionError):
+        return False
+
+
 class Relay:
     """A connection that stays open; expect_alive() moves bytes over it."""
 
     def __init__(self, port):
-        self._socket = clients.connect(port)
+        self._socket = established(port)
         self._turn = 0
-        self._socket.sendall(HELLO)
-        assert clients.read_exactly(self._socket, len(HELLO)) == HELLO
 
     def expect_alive(self):
         self._turn += 1
