@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import stat
 import subprocess
 import time
 
@@ -15,7 +14,8 @@ from lib import clients, hello
 from lib.admin import IP, Code, put, refused
 from lib.backends import EchoBackend
 from lib.config import Listener
-from lib.daemon import BINARY, is_sanitized
+from lib.daemon import is_sanitized
+from lib.disk import on_a_full_disk
 from lib.machine import in_namespaces, require_ptrace
 
 MANY = 10000 if is_sanitized() else 100000
@@ -129,28 +129,12 @@ def test_sync_comes_before_the_answer(managed, tmp_path):
     assert answers >= 5, steps
 
 
-def on_a_small_disk(tmp_path, size):
-    """A wrapper that runs the daemon with a file system of this size at tmp_path/disk."""
-    path = tmp_path / "small-disk"
-    os.makedirs(tmp_path / "disk", exist_ok=True)
-    path.write_text("#!/bin/sh\nexec unshare -m --propagation private sh -c '\n"
-                    f"mount -t tmpfs -o size={size},mode=755 tmpfs {tmp_path}/disk && exec {BINARY} \"$@\"' sh \"$@\"\n",
-                    encoding="ascii")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return str(path)
-
-
 @in_namespaces
 def test_full_disk_is_unavailable_changes_nothing_and_works_again(new_daemon, admin, backend, tmp_path):
     echo = backend(EchoBackend)
     listener = Listener(routes=[f"a.example.com {echo.address}"])
-    daemon = new_daemon([listener], binary=on_a_small_disk(tmp_path, "2m"), database={"path": f"{tmp_path}/disk/mc-proxy.db"},
-                        grpc={"addr": f"unix:{tmp_path}/admin.sock"}).start()
+    daemon, filler = on_a_full_disk(new_daemon, listener, tmp_path)
     api = admin(f"unix:{tmp_path}/admin.sock")
-    filler = f"/proc/{daemon.pid}/root{tmp_path}/disk/filler"
-    with open(filler, "wb", buffering=0) as f, pytest.raises(OSError):
-        while True:
-            f.write(b"x" * 4096)
     added, failure = 0, None
     while failure is None:
         assert added < 5000, "the disk never was full"

@@ -19,10 +19,10 @@ from lib import clients, figures, hello, procfs
 from lib.backends import Backend, EchoBackend, read_hello
 from lib.config import Listener
 from lib.daemon import is_sanitized
+from lib.disk import on_a_full_disk
 from lib.machine import in_namespaces
 from lib.steady import Steady
 from lib.waiting import wait_until
-from test_admin_changes import on_a_small_disk
 from test_exhaustion import limit_worker
 
 HELLO = hello.client_hello(b"www.example.com")
@@ -278,13 +278,8 @@ def test_memory_of_a_control_group(proxy, echo, memory_group):
 @in_namespaces
 def test_disk(new_daemon, admin, echo, tmp_path):
     listener = Listener(routes=[f"* {echo.address}"])
-    daemon = new_daemon([listener], binary=on_a_small_disk(tmp_path, "2m"), database={"path": f"{tmp_path}/disk/mc-proxy.db"},
-                        grpc={"addr": f"unix:{tmp_path}/admin.sock"}).start()
+    daemon, filler = on_a_full_disk(new_daemon, listener, tmp_path)
     api = admin(f"unix:{tmp_path}/admin.sock")
-    filler = f"/proc/{daemon.pid}/root{tmp_path}/disk/filler"
-    with open(filler, "wb", buffering=0) as f, pytest.raises(OSError):
-        while True:
-            f.write(b"x" * 4096)
     worker = daemon.workers()[0]
     with figures.Cpu(worker) as cpu:
         slowest, number = 0, 0

@@ -106,6 +106,17 @@ static struct ip_addr address_number(unsigned n)
     return (struct ip_addr){.family = 4, .bytes = {10, 1, 2, (uint8_t)n}};
 }
 
+/** A test with an empty table; free(test->table). */
+static void make_table(struct rate_test *test)
+{
+    static const uint64_t seed[2] = {1, 2};
+
+    test->table = aligned_alloc(SHM_CACHE_LINE, sizeof *test->table);
+    assert_non_null(test->table);
+    memset(test->table, 0, sizeof *test->table);
+    rate_table_init(test->table, seed);
+}
+
 static void ask(struct crew *crew, unsigned number, void *context)
 {
     struct rate_test *test = context;
@@ -121,14 +132,10 @@ static void ask(struct crew *crew, unsigned number, void *context)
 static void test_the_rate_limiter_admits_exactly_the_limit(void **state)
 {
     static struct rate_test test;
-    static const uint64_t seed[2] = {1, 2};
     struct crew crew;
 
     (void)state;
-    test.table = aligned_alloc(SHM_CACHE_LINE, sizeof *test.table);
-    assert_non_null(test.table);
-    memset(test.table, 0, sizeof *test.table);
-    rate_table_init(test.table, seed);
+    make_table(&test);
     rate_rules_set(&test.rules, (struct rate_rule){.limit = LIMIT, .window_ms = 60000}, test.table, 1000000000u);
     crew_start(&crew, ASKERS, ask, &test);
     crew_join(&crew);
@@ -150,14 +157,10 @@ static void ask_for_ever(struct crew *crew, unsigned number, void *context)
 static void test_the_rate_limiter_under_changing_rules(void **state)
 {
     static struct rate_test test;
-    static const uint64_t seed[2] = {3, 4};
     struct crew crew;
 
     (void)state;
-    test.table = aligned_alloc(SHM_CACHE_LINE, sizeof *test.table);
-    assert_non_null(test.table);
-    memset(test.table, 0, sizeof *test.table);
-    rate_table_init(test.table, seed);
+    make_table(&test);
     crew_start(&crew, ASKERS, ask_for_ever, &test);
     for (unsigned i = 0; i < 10; i++) {
         rate_rules_set(&test.rules, (struct rate_rule){.limit = 1 + i % 5, .window_ms = 1000 + i}, test.table,

@@ -18,7 +18,7 @@
 #include "config.h"
 #include "config_text.h"
 #include "fake_grpc.h"
-#include "log_event.h"
+#include "log_lines.h"
 #include "mc_proxy/v1/admin.pb-c.h"
 #include "state.h"
 #include "state_change.h"
@@ -35,31 +35,10 @@ struct fixture {
     struct state *state;
     struct supervisor *supervisor;
     struct admin *admin;
-    char log[16384]; /* "message key=value ...\n" of the INFO and WARN lines */
-    size_t log_len;
+    struct log_lines log;
     unsigned watching_told; /* how often the admin told whether anybody watches */
     bool is_watched;        /* what it told last */
 };
-
-static void fixture_log(struct bytes record, void *context)
-{
-    struct fixture *f = context;
-    struct log_record_reader r;
-    struct log_field field;
-    struct strbuf line = strbuf_init(f->log + f->log_len, sizeof f->log - f->log_len);
-
-    assert_int_equal(log_record_open(&r, record), 0);
-    strbuf_add_bytes(&line, r.message);
-    while (log_record_next(&r, &field) == 1) {
-        strbuf_addf(&line, " %s=", log_key_word(field.key));
-        if (field.type == LOG_VALUE_STR)
-            strbuf_add_bytes(&line, field.str);
-        else
-            strbuf_addf(&line, "%llu", (unsigned long long)field.u64);
-    }
-    strbuf_add(&line, "\n");
-    f->log_len += line.len;
-}
 
 static void fixture_on_watching(void *context, bool is_anybody)
 {
@@ -115,7 +94,7 @@ static int fixture_setup(void **state)
                                 .context = f};
     assert_int_equal(admin_new(&parts, &f->admin), 0);
     admin_set_config(f->admin, f->config);
-    log_set_sink(fixture_log, f);
+    log_set_sink(log_lines_add, &f->log);
     *state = f;
     return 0;
 }

@@ -10,6 +10,7 @@
 #include "fake_dns.h"
 #include "log_event.h"
 #include "resolver.h"
+#include "run_until.h"
 
 #define QUICK \
     .query_tries = 1, .ttl_min_ms = 30, .ttl_max_ms = 5000, .hosts_ttl_ms = 40, .retry_min_ms = 20, .retry_max_ms = 80
@@ -96,17 +97,6 @@ static inline void run_for(struct bench *b, unsigned ms)
     while (clock_monotonic_ms() < end)
         ev_run(b->loop, EVRUN_ONCE);
 }
-
-/* Wait for a condition, at most 10 s. */
-#define RUN_UNTIL(b, condition)                             \
-    do {                                                    \
-        uint64_t end_ms = clock_monotonic_ms() + 10000;     \
-        while (!(condition)) {                              \
-            ev_run((b)->loop, EVRUN_ONCE);                  \
-            if (clock_monotonic_ms() > end_ms)              \
-                fail_msg("never happened: %s", #condition); \
-        }                                                   \
-    } while (0)
 
 static inline void expect_addrs(const struct addr_set *set, const char *const *texts)
 {

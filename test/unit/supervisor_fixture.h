@@ -17,7 +17,7 @@
 #include "clock.h"
 #include "ctl_channel.h"
 #include "fake_worker.h"
-#include "log_event.h"
+#include "log_lines.h"
 #include "stats_segment.h"
 #include "supervisor.h"
 #include "supervisor_state.h"
@@ -46,8 +46,7 @@ struct fixture {
         int status;
         uint64_t at_ms;
     } deaths[DEATHS_MAX];
-    char log[65536]; /* messages, one a line: "text key=value ..." of strings only */
-    size_t log_len;
+    struct log_lines log;
 };
 
 /** Turn the loop until the condition holds; fails the test after LIMIT_MS. */
@@ -70,7 +69,7 @@ static void fixture_print(struct fixture *f)
 
     if (f->sup != NULL)
         supervisor_dump(f->sup, &dump);
-    fprintf(stderr, "%s%.*s", text, (int)f->log_len, f->log);
+    fprintf(stderr, "%s%.*s", text, (int)f->log.len, f->log.text);
 }
 
 static void on_pulse(struct ev_loop *loop, struct ev_timer *w, int revents)
@@ -80,31 +79,11 @@ static void on_pulse(struct ev_loop *loop, struct ev_timer *w, int revents)
     (void)revents;
 }
 
-static void fixture_log(struct bytes record, void *context)
-{
-    struct fixture *f = context;
-    struct log_record_reader r;
-    struct log_field field;
-    struct strbuf line = strbuf_init(f->log + f->log_len, sizeof f->log - f->log_len);
-
-    assert_int_equal(log_record_open(&r, record), 0);
-    strbuf_add_bytes(&line, r.message);
-    while (log_record_next(&r, &field) == 1) {
-        strbuf_addf(&line, " %s=", log_key_word(field.key));
-        if (field.type == LOG_VALUE_STR)
-            strbuf_add_bytes(&line, field.str);
-        else
-            strbuf_addf(&line, "%lld", (long long)field.u64);
-    }
-    strbuf_add(&line, "\n");
-    f->log_len += line.len;
-}
-
 static unsigned log_count(const struct fixture *f, const char *text)
 {
     unsigned count = 0;
 
-    for (const char *at = f->log; (at = strstr(at, text)) != NULL; at++)
+    for (const char *at = f->log.text; (at = strstr(at, text)) != NULL; at++)
         count++;
     return count;
 }
@@ -189,7 +168,7 @@ static int fixture_setup(void **state)
     f->orders = fake_map(f->orders_fd, sizeof(struct fake_orders));
     ev_timer_init(&f->pulse, on_pulse, 0.002, 0.002);
     ev_timer_start(f->loop, &f->pulse);
-    log_set_sink(fixture_log, f);
+    log_set_sink(log_lines_add, &f->log);
     *state = f;
     return 0;
 }

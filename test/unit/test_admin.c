@@ -52,11 +52,11 @@ static void test_routes_are_added_replaced_listed_and_removed(void **state)
     fake_free(call);
 
     assert_non_null(strstr(
-        f->log, "route added peer=unix listener=:443 route=B.example.com backend=10.0.0.2:2 send_proxy_protocol=0\n"));
+        f->log.text, "route added peer=unix listener=:443 route=B.example.com backend=10.0.0.2:2 send_proxy_protocol=0\n"));
     assert_non_null(
-        strstr(f->log, "route replaced peer=unix listener=:443 route=b.example.com. backend=[2001:db8::1]:3"));
-    assert_null(strstr(f->log, "route=b.example.com backend")); /* unchanged: nobody has changed anything */
-    assert_non_null(strstr(f->log, "route removed peer=unix listener=:443 route=A.EXAMPLE.com\n"));
+        strstr(f->log.text, "route replaced peer=unix listener=:443 route=b.example.com. backend=[2001:db8::1]:3"));
+    assert_null(strstr(f->log.text, "route=b.example.com backend")); /* unchanged: nobody has changed anything */
+    assert_non_null(strstr(f->log.text, "route removed peer=unix listener=:443 route=A.EXAMPLE.com\n"));
 }
 
 static void test_what_is_no_route_is_refused_with_the_field(void **state)
@@ -84,7 +84,7 @@ static void test_what_is_no_route_is_refused_with_the_field(void **state)
         fake_free(call);
     }
     assert_int_equal(state_generation(f->state), generation);
-    assert_int_equal(f->log_len, 0);
+    assert_int_equal(f->log.len, 0);
 }
 
 static void test_a_nul_does_not_cut_a_name(void **state)
@@ -277,8 +277,8 @@ static void test_rules(void **state)
     assert_string_equal(r->rules[1]->value, "192.0.2.7");
     mc_proxy__v1__get_firewall_rules_response__free_unpacked(r, NULL);
     fake_free(call);
-    assert_non_null(strstr(f->log, "firewall rule added peer=unix rule=cidr value=198.51.100.0/24\n"));
-    assert_non_null(strstr(f->log, "firewall rule removed peer=unix rule=cidr value=198.51.100.0/24\n"));
+    assert_non_null(strstr(f->log.text, "firewall rule added peer=unix rule=cidr value=198.51.100.0/24\n"));
+    assert_non_null(strstr(f->log.text, "firewall rule removed peer=unix rule=cidr value=198.51.100.0/24\n"));
 }
 
 /* ---- limits, snapshots, status ---- */
@@ -295,7 +295,7 @@ static void test_the_limit_of_a_listener(void **state)
     expect_status(call, GRPC_OK, "");
     fake_free(call);
     assert_int_equal(state_max_connections(f->state, 1), UINT32_MAX);
-    assert_non_null(strstr(f->log, "limit of connections set peer=unix listener=127.0.0.1:8443 limit=4294967295\n"));
+    assert_non_null(strstr(f->log.text, "limit of connections set peer=unix listener=127.0.0.1:8443 limit=4294967295\n"));
     request.listener_addr = TEXT("127.0.0.1:8444");
     call = fixture_ask(f, SERVICE "SetListenerMaxConnections", &request.base);
     expect_status(call, GRPC_NOT_FOUND, "listener_addr: ");
@@ -336,7 +336,7 @@ static void test_snapshots_outside_only_for_local_clients(void **state)
     call = fixture_ask(f, SERVICE "Snapshot", &request.base);
     expect_status(call, GRPC_FAILED_PRECONDITION, "");
     fake_free(call);
-    assert_non_null(strstr(f->log, "snapshot written peer=192.0.2.1:1000 path="));
+    assert_non_null(strstr(f->log.text, "snapshot written peer=192.0.2.1:1000 path="));
 }
 
 static void test_status_sums_what_workers_count(void **state)

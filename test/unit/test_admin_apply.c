@@ -117,13 +117,13 @@ static void test_messages_are_one_list(void **state)
         expect_counts(call, (const uint64_t[]){2, 1, 1, 1, 0, 2});
         assert_int_equal(state_rule_count(f->state), validate_only ? 0 : 1);
         assert_int_equal(state_route_count(f->state, 0), validate_only ? 1 : 2);
-        assert_int_equal(strstr(f->log, "changes applied") != NULL, !validate_only);
+        assert_int_equal(strstr(f->log.text, "changes applied") != NULL, !validate_only);
         fake_free(call);
     }
-    assert_non_null(strstr(f->log,
+    assert_non_null(strstr(f->log.text,
                            "changes applied peer=unix count=7 routes_added=2 routes_replaced=1 routes_removed=1 "
                            "rules_added=1 rules_removed=0 unchanged=2\n"));
-    assert_non_null(strstr(f->log, "route set peer=unix listener=:443 route=a.example.com backend=10.0.0.9:9"));
+    assert_non_null(strstr(f->log.text, "route set peer=unix listener=:443 route=a.example.com backend=10.0.0.9:9"));
 }
 
 static void test_an_empty_list_changes_nothing(void **state)
@@ -139,7 +139,7 @@ static void test_an_empty_list_changes_nothing(void **state)
     fake_end(call);
     expect_counts(call, (const uint64_t[6]){0});
     fake_free(call);
-    assert_int_equal(f->log_len, 0);
+    assert_int_equal(f->log.len, 0);
 }
 
 static void test_the_first_error_is_told_and_nothing_changes(void **state)
@@ -214,7 +214,7 @@ static void test_the_first_error_is_told_and_nothing_changes(void **state)
         fake_free(call);
     }
     assert_int_equal(state_generation(f->state), generation);
-    assert_int_equal(f->log_len, 0);
+    assert_int_equal(f->log.len, 0);
 }
 
 static void test_a_message_that_is_none_ends_the_call(void **state)

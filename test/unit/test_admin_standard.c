@@ -89,7 +89,7 @@ static void test_watchers_hear_of_every_change_once(void **state)
         assert_int_equal(watch[i]->status, GRPC_UNAVAILABLE);
         fake_free(watch[i]);
     }
-    assert_int_equal(f->log_len, 0); /* a stop is no failure */
+    assert_int_equal(f->log.len, 0); /* a stop is no failure */
 }
 
 static void test_a_watcher_without_memory_is_let_go(void **state)

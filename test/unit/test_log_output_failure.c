@@ -16,31 +16,66 @@
 #include "clock.h"
 #include "log_account.h"
 
+/** A log output and who reads it. */
+struct pipe_of_lines {
+    char path[32]; /* of a FIFO; "": a file without a name */
+    int writer, reader;
+    struct log_output *output;
+};
+
+static struct pipe_of_lines open_fifo(void)
+{
+    struct pipe_of_lines p = {.path = "/tmp/mc-proxy-fifo-XXXXXX"};
+
+    close(mkstemp(p.path));
+    unlink(p.path);
+    assert_int_equal(mkfifo(p.path, 0600), 0);
+    p.reader = open(p.path, O_RDONLY | O_NONBLOCK);
+    p.writer = open(p.path, O_WRONLY);
+    p.output = log_output_new(p.writer);
+    assert_non_null(p.output);
+    return p;
+}
+
+static struct pipe_of_lines open_file(void)
+{
+    char path[] = "/tmp/mc-proxy-log-XXXXXX";
+    struct pipe_of_lines p = {.writer = mkstemp(path), .reader = open(path, O_RDONLY)};
+
+    unlink(path);
+    p.output = log_output_new(p.writer);
+    assert_non_null(p.output);
+    return p;
+}
+
+static void close_lines(struct pipe_of_lines *p)
+{
+    log_output_free(&p->output);
+    close(p->reader);
+    close(p->writer);
+    if (p->path[0] != '\0')
+        unlink(p->path);
+}
+
 /** A FIFO's reader goes away in the middle of a line and another one comes: it learns how many lines it missed. */
 static void test_new_reader_of_a_fifo_learns_what_it_missed(void **state)
 {
     (void)state;
-    char path[] = "/tmp/mc-proxy-fifo-XXXXXX";
     static struct account account;
     struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
     unsigned n = 0;
 
     assert_non_null(loop);
-    close(mkstemp(path));
-    unlink(path);
-    assert_int_equal(mkfifo(path, 0600), 0);
-    int reader = open(path, O_RDONLY | O_NONBLOCK);
-    int ours = open(path, O_WRONLY);
-    struct log_output *o = log_output_new(ours);
-    assert_non_null(o);
+    struct pipe_of_lines p = open_fifo();
+    struct log_output *o = p.output;
     log_output_start(o, loop);
 
     while (n < 5)
         log_numbered(o, n++);
     ev_run(loop, EVRUN_NOWAIT);
-    account_read(&account, reader, 1 << 20);
+    account_read(&account, p.reader, 1 << 20);
     assert_int_equal(account.lines, 5);
-    close(reader);
+    close(p.reader);
     while (n < 5000) {
         log_numbered(o, n++);
         if (n % 500 == 0)
@@ -48,72 +83,59 @@ static void test_new_reader_of_a_fifo_learns_what_it_missed(void **state)
     }
     assert_int_equal(log_output_dropped(o), 495); /* the first try failed; the rest waits for the second */
 
-    reader = open(path, O_RDONLY | O_NONBLOCK);
+    p.reader = open(p.path, O_RDONLY | O_NONBLOCK);
     uint64_t until_ms = clock_monotonic_ms() + 5000;
     while (account.next < n && clock_monotonic_ms() < until_ms) {
         ev_run(loop, EVRUN_ONCE);
-        account_read(&account, reader, 1 << 20);
+        account_read(&account, p.reader, 1 << 20);
     }
     assert_int_equal(account.next, n);
     assert_int_equal(account.dropped, 495);
     assert_int_equal(account.notices, 1);
 
-    close(reader);
-    close(ours);
-    log_output_free(&o);
+    close_lines(&p);
     ev_loop_destroy(loop);
-    unlink(path);
 }
 
 /** A disk that is full in the middle of a line: when there is space again, the line is completed first, then comes the notice. */
 static void test_full_disk_leaves_no_half_line(void **state)
 {
     (void)state;
-    char path[] = "/tmp/mc-proxy-log-XXXXXX";
+    struct pipe_of_lines p = open_file();
+    struct log_output *o = p.output;
     static struct account account;
     struct rlimit limit;
-    int file = mkstemp(path);
-    int reader = open(path, O_RDONLY);
-    struct log_output *o = log_output_new(file);
     unsigned n = 0;
 
-    unlink(path);
-    assert_non_null(o);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
     struct rlimit small = {.rlim_cur = 5003, .rlim_max = limit.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     while (n < 1000)
         log_numbered(o, n++);
     assert_false(log_output_flush(o, 0));
-    account_read(&account, reader, 1 << 20);
+    account_read(&account, p.reader, 1 << 20);
     assert_true(account.partial_len > 0); /* or this is no test */
     assert_int_equal(log_output_dropped(o), 1000 - account.lines - 1);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
     assert_true(log_output_flush(o, 0));
     log_numbered(o, n++);
-    account_read(&account, reader, 1 << 20);
+    account_read(&account, p.reader, 1 << 20);
     assert_int_equal(account.next, n);
     assert_int_equal(account.notices, 1);
     assert_int_equal(account.dropped, log_output_dropped(o));
-    log_output_free(&o);
-    close(file);
-    close(reader);
+    close_lines(&p);
 }
 
 /** A disk that gets room a few bytes at a time: writing fails within every line, the notices too, and no count is lost or doubled. */
 static void test_disk_with_a_little_room_at_a_time(void **state)
 {
     (void)state;
-    char path[] = "/tmp/mc-proxy-log-XXXXXX";
+    struct pipe_of_lines p = open_file();
+    struct log_output *o = p.output;
     static struct account account;
     struct rlimit limit;
-    int file = mkstemp(path);
-    int reader = open(path, O_RDONLY);
-    struct log_output *o = log_output_new(file);
     unsigned n = 0;
 
-    unlink(path);
-    assert_non_null(o);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
     for (struct rlimit small = limit; n < 6000; small.rlim_cur = n * 7ull) {
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
@@ -123,13 +145,11 @@ static void test_disk_with_a_little_room_at_a_time(void **state)
     }
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
     assert_true(log_output_flush(o, 0));
-    account_read(&account, reader, 1 << 20);
+    account_read(&account, p.reader, 1 << 20);
     assert_true(account.notices > 50);
     assert_int_equal(account.next, n);
     assert_int_equal(account.dropped, log_output_dropped(o));
-    log_output_free(&o);
-    close(file);
-    close(reader);
+    close_lines(&p);
 }
 
 /** The reader goes away while a notice is in the buffer and more lines were dropped since: both counts come in the next one. */
@@ -137,39 +157,30 @@ static void test_counts_add_up_over_two_gaps_and_a_closed_reader(void **state)
 {
     (void)state;
     static struct account account;
-    char path[] = "/tmp/mc-proxy-fifo-XXXXXX";
     unsigned n = 0;
 
-    close(mkstemp(path));
-    unlink(path);
-    assert_int_equal(mkfifo(path, 0600), 0);
-    int reader = open(path, O_RDONLY | O_NONBLOCK);
-    int ours = open(path, O_WRONLY);
-    struct log_output *o = log_output_new(ours);
-    assert_non_null(o);
+    struct pipe_of_lines p = open_fifo();
+    struct log_output *o = p.output;
     for (int gap = 0; gap < 3;
          gap++) { /* each time some 100 KiB are read: a notice and new lines find room behind the old ones */
         for (int k = 0; k < 30000; k++)
             log_numbered(o, n++);
         for (int k = 0; k < 25; k++) {
-            account_read(&account, reader, 4096);
+            account_read(&account, p.reader, 4096);
             assert_false(log_output_flush(o, 0));
         }
     }
     assert_int_equal(account.notices, 0);
-    close(reader);
+    close(p.reader);
     assert_false(log_output_flush(o, 0));
-    reader = open(path, O_RDONLY | O_NONBLOCK);
+    p.reader = open(p.path, O_RDONLY | O_NONBLOCK);
     for (bool is_all = false; !is_all || account.next < n;) {
         is_all = log_output_flush(o, 0);
-        account_read(&account, reader, 1 << 20);
+        account_read(&account, p.reader, 1 << 20);
     }
     assert_int_equal(account.lines + account.dropped, n);
     assert_int_equal(account.dropped, log_output_dropped(o));
-    log_output_free(&o);
-    close(reader);
-    close(ours);
-    unlink(path);
+    close_lines(&p);
 }
 
 /** The notice itself is lost with the reader, again and again: its count must come back in the next one. */
@@ -177,31 +188,22 @@ static void test_lost_notice_is_made_good(void **state)
 {
     (void)state;
     static struct account account;
-    char path[] = "/tmp/mc-proxy-fifo-XXXXXX";
 
-    close(mkstemp(path));
-    unlink(path);
-    assert_int_equal(mkfifo(path, 0600), 0);
-    int reader = open(path, O_RDONLY | O_NONBLOCK);
-    int ours = open(path, O_WRONLY);
-    struct log_output *o = log_output_new(ours);
-    assert_non_null(o);
-    close(reader);
+    struct pipe_of_lines p = open_fifo();
+    struct log_output *o = p.output;
+    close(p.reader);
     for (unsigned n = 0; n < 10; n++) {
         log_numbered(o, n);
         assert_false(log_output_flush(o, 0)); /* tries the notice of the lines before, and fails */
         assert_int_equal(log_output_dropped(o), n + 1);
     }
-    reader = open(path, O_RDONLY | O_NONBLOCK);
+    p.reader = open(p.path, O_RDONLY | O_NONBLOCK);
     assert_true(log_output_flush(o, 0));
     log_output_stop(o);
-    account_read(&account, reader, 1 << 20);
+    account_read(&account, p.reader, 1 << 20);
     assert_int_equal(account.notices, 1);
     assert_int_equal(account.dropped, 10);
-    log_output_free(&o);
-    close(reader);
-    close(ours);
-    unlink(path);
+    close_lines(&p);
 }
 
 int main(void)

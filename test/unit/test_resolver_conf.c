@@ -19,6 +19,7 @@
 #include "log_event.h"
 #include "resolv_conf.h"
 #include "resolver.h"
+#include "run_until.h"
 
 #define FIRST  "127.0.0.1"
 #define SECOND "127.0.0.2"
@@ -145,16 +146,6 @@ static int teardown(void **state)
     free(b);
     return 0;
 }
-
-#define RUN_UNTIL(b, condition)                             \
-    do {                                                    \
-        uint64_t end_ms = clock_monotonic_ms() + 10000;     \
-        while (!(condition)) {                              \
-            ev_run((b)->loop, EVRUN_ONCE);                  \
-            if (clock_monotonic_ms() > end_ms)              \
-                fail_msg("never happened: %s", #condition); \
-        }                                                   \
-    } while (0)
 
 static void expect_last(const struct bench *b, uint8_t last_byte)
 {

@@ -218,21 +218,28 @@ static void test_a_migration_that_fails_changes_nothing(void **state)
     raw_sql(f->db, "CREATE TABLE three (a); INSERT INTO two VALUES (1);"); /* fails if there is one, or no two */
 }
 
+/** A check changes nothing in the folder, in which there is a file that ends so ("": any); says whether it could read the database. */
+static bool check_leaves_all_as_it_was(struct fixture *f, const char *ending)
+{
+    struct store_check_result result;
+    char before[FOLDER_TEXT], after[FOLDER_TEXT];
+
+    list_folder(f->folder, before, sizeof before);
+    assert_non_null(strstr(before, ending));
+    expect_rc(f, store_check(f->db, &result, &f->why), 0);
+    list_folder(f->folder, after, sizeof after);
+    assert_string_equal(after, before);
+    return !result.is_unread;
+}
+
 static void test_a_killed_server_loses_nothing(void **state)
 {
     struct fixture *f = *state;
-    struct store_check_result result;
-    char before[FOLDER_TEXT], after[FOLDER_TEXT];
 
     make_database(f);
     for (int round = 0; round < 2; round++) { /* the second begins from a hot -wal */
         assert_true(WIFSIGNALED(run_child(f, put_and_die)));
-        list_folder(f->folder, before, sizeof before);
-        assert_non_null(strstr(before, "-wal"));
-        expect_rc(f, store_check(f->db, &result, &f->why), 0);
-        assert_false(result.is_unread);
-        list_folder(f->folder, after, sizeof after);
-        assert_string_equal(after, before);
+        assert_true(check_leaves_all_as_it_was(f, "-wal"));
     }
     struct store *store = must_open(f);
     expect_routes(f, store, ":443 a.example a:1 0\n");
@@ -243,18 +250,13 @@ static void test_a_killed_server_loses_nothing(void **state)
 static void test_a_wal_without_shm_is_read_without_making_one(void **state)
 {
     struct fixture *f = *state;
-    struct store_check_result result;
-    char shm[128], before[FOLDER_TEXT], after[FOLDER_TEXT];
+    char shm[128];
 
     make_database(f);
     assert_true(WIFSIGNALED(run_child(f, put_and_die)));
     snprintf(shm, sizeof shm, "%s-shm", f->db);
     assert_int_equal(unlink(shm), 0);
-    list_folder(f->folder, before, sizeof before);
-    expect_rc(f, store_check(f->db, &result, &f->why), 0);
-    assert_false(result.is_unread);
-    list_folder(f->folder, after, sizeof after);
-    assert_string_equal(after, before);
+    assert_true(check_leaves_all_as_it_was(f, "-wal"));
     struct store *store = must_open(f);
     expect_routes(f, store, ":443 a.example a:1 0\n");
     store_close(&store);
@@ -263,17 +265,10 @@ static void test_a_wal_without_shm_is_read_without_making_one(void **state)
 static void test_an_unfinished_change_is_rolled_back(void **state)
 {
     struct fixture *f = *state;
-    struct store_check_result result;
-    char before[FOLDER_TEXT], after[FOLDER_TEXT];
 
     make_database(f);
     assert_true(WIFSIGNALED(run_child(f, leave_hot_journal)));
-    list_folder(f->folder, before, sizeof before);
-    assert_non_null(strstr(before, "-journal"));
-    expect_rc(f, store_check(f->db, &result, &f->why), 0);
-    assert_true(result.is_unread);
-    list_folder(f->folder, after, sizeof after);
-    assert_string_equal(after, before);
+    assert_false(check_leaves_all_as_it_was(f, "-journal"));
     struct store *store = must_open(f);
     expect_rc(f, put(store, ":443", "a.example", "a:1", &f->why), 0);
     store_close(&store);

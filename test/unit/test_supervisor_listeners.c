@@ -307,21 +307,29 @@ static void test_surplus_sockets_refuse_handshakes_before_they_are_closed(void *
     assert_false(refuses_new(fds[0]));
 }
 
+#define CLIENTS 40
+
+/** Two workers that accept nothing for now, and clients in the queues of both. */
+static void fill_queues(struct fixture *f, uint16_t port, int clients[CLIENTS])
+{
+    fixture_order_now(f, 0, FAKE_IGNORE_QUEUE);
+    fixture_order_now(f, 1, FAKE_IGNORE_QUEUE);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        assert_true((clients[i] = client_connect(port)) >= 0);
+}
+
 static void test_what_waits_for_a_surplus_worker_is_served_first(void **state)
 {
     struct fixture *f = *state;
     uint16_t port = fixture_start(f, 2);
     struct fake_answer answer;
-    int clients[40];
+    int clients[CLIENTS];
 
-    fixture_order_now(f, 0, FAKE_IGNORE_QUEUE);
-    fixture_order_now(f, 1, FAKE_IGNORE_QUEUE);
-    for (unsigned i = 0; i < 40; i++)
-        assert_true((clients[i] = client_connect(port)) >= 0);
+    fill_queues(f, port, clients);
     fixture_order(f, 0, FAKE_SERVE);
     set_count(f, 1);
     unsigned by_surplus = 0;
-    for (unsigned i = 0; i < 40; i++) {
+    for (unsigned i = 0; i < CLIENTS; i++) {
         WAIT_UNTIL(f, client_has_answer(clients[i], &answer));
         by_surplus += answer.slot == 1;
         close(clients[i]);
@@ -372,16 +380,13 @@ static void test_a_surplus_worker_that_dies_while_settling_leaves_a_successor_fo
     struct fixture *f = *state;
     uint16_t port = fixture_start(f, 2);
     struct fake_answer answer;
-    int clients[40];
+    int clients[CLIENTS];
 
-    fixture_order_now(f, 0, FAKE_IGNORE_QUEUE);
-    fixture_order_now(f, 1, FAKE_IGNORE_QUEUE);
-    for (unsigned i = 0; i < 40; i++)
-        assert_true((clients[i] = client_connect(port)) >= 0);
+    fill_queues(f, port, clients);
     set_count(f, 1);
     kill(slot_pid(f, 1), SIGKILL);
     fixture_order(f, 0, FAKE_SERVE);
-    for (unsigned i = 0; i < 40; i++) {
+    for (unsigned i = 0; i < CLIENTS; i++) {
         WAIT_UNTIL(f, client_has_answer(clients[i], &answer));
         close(clients[i]);
     }
