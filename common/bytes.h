@@ -28,6 +28,16 @@ static inline bool bytes_equal_str(struct bytes b, const char *text)
     return strlen(text) == b.len && (b.len == 0 || memcmp(b.ptr, text, b.len) == 0);
 }
 
+/** What a hexadecimal digit stands for, 0 to 15; -1: it is none. */
+static inline int bytes_hex_value(uint8_t digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    if (digit >= 'a' && digit <= 'f')
+        return digit - 'a' + 10;
+    return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
+}
+
 /**
  * A cursor over borrowed bytes for wire formats in network byte order. Bounds are checked here and nowhere else: a read past
  * the end sets `failed`, yields zero (or an empty slice), and every later read fails too, so that a parser may read a whole

@@ -101,9 +101,10 @@ static bool set_up(SSL_CTX *ctx, const char *cert_path, const char *key_path, co
 int admin_tls_context_new(const char *cert_path, const char *key_path, const char *ca_path,
                           struct admin_tls_context **out, struct strbuf *why)
 {
+    const struct admin_tls_files files = {cert_path, key_path, ca_path, "tls_cert"};
     struct file_report report = {.paths = {cert_path, key_path, ca_path}, .why = why};
 
-    admin_tls_check(cert_path, key_path, ca_path, on_report, &report);
+    admin_tls_check(&files, on_report, &report);
     if (report.has_error)
         return ERR_INVALID;
     struct admin_tls_context *c = calloc(1, sizeof *c);

@@ -15,6 +15,7 @@
 
 struct tls_check {
     SSL_CTX *ctx;
+    const struct admin_tls_files *files;
     admin_tls_report_fn report;
     void *context;
 };
@@ -118,7 +119,8 @@ static void check_key(const struct tls_check *c, const char *path, bool has_cert
     if (was_asked)
         report(c, ADMIN_TLS_KEY, false, "is protected by a passphrase; expected a PEM private key without one");
     else if (has_cert && is_mismatch(ERR_peek_error()))
-        report(c, ADMIN_TLS_KEY, false, "is not the key of tls_cert; expected the private key that belongs to it");
+        report(c, ADMIN_TLS_KEY, false, "is not the key of %s; expected the private key that belongs to it",
+               c->files->cert_name);
     else
         report(c, ADMIN_TLS_KEY, false, "holds no usable private key: %s; expected a PEM private key", reason());
 }
@@ -130,22 +132,22 @@ static void check_ca(const struct tls_check *c, const char *path)
         report(c, ADMIN_TLS_CA, false, "holds no usable certificate: %s; expected PEM certificates of a CA", reason());
 }
 
-void admin_tls_check(const char *cert_path, const char *key_path, const char *ca_path, admin_tls_report_fn report_fn,
-                     void *context)
+void admin_tls_check(const struct admin_tls_files *files, admin_tls_report_fn report_fn, void *context)
 {
-    struct tls_check c = {.ctx = SSL_CTX_new(TLS_server_method()), .report = report_fn, .context = context};
+    struct tls_check c = {
+        .ctx = SSL_CTX_new(TLS_server_method()), .files = files, .report = report_fn, .context = context};
     bool has_cert = false;
 
     if (c.ctx == NULL) {
         report(&c, ADMIN_TLS_CERT, false, "cannot be checked: %s", reason());
         return;
     }
-    if (cert_path != NULL)
-        has_cert = check_cert(&c, cert_path);
-    if (key_path != NULL)
-        check_key(&c, key_path, has_cert);
-    if (ca_path != NULL)
-        check_ca(&c, ca_path);
+    if (files->cert_path != NULL)
+        has_cert = check_cert(&c, files->cert_path);
+    if (files->key_path != NULL)
+        check_key(&c, files->key_path, has_cert);
+    if (files->ca_path != NULL)
+        check_ca(&c, files->ca_path);
     SSL_CTX_free(c.ctx);
     ERR_clear_error();
 }

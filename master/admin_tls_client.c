@@ -70,19 +70,23 @@ static int on_verify(X509_STORE_CTX *chain, void *context)
 /* ---- files ---- */
 
 struct file_problem {
-    const struct admin_tls_client_options *options;
+    const struct admin_tls_files *files;
     struct strbuf *why;
 };
 
 static void on_file_problem(void *context, enum admin_tls_file file, bool is_warning, const char *text)
 {
     struct file_problem *problem = context;
-    const char *path = file == ADMIN_TLS_CA     ? problem->options->ca_path
-                       : file == ADMIN_TLS_CERT ? problem->options->cert_path
-                                                : problem->options->key_path;
+    const struct admin_tls_files *files = problem->files;
+    bool is_key = file == ADMIN_TLS_KEY && files->key_path != files->cert_path;
 
-    if (!is_warning && problem->why->len == 0)
-        strbuf_addf(problem->why, "%s %s", path, text);
+    if (is_warning || problem->why->len > 0)
+        return;
+    if (file == ADMIN_TLS_CA)
+        strbuf_addf(problem->why, "--ca %s %s", files->ca_path, text);
+    else
+        strbuf_addf(problem->why, "%s %s %s", is_key ? "--key" : "--cert", is_key ? files->key_path : files->cert_path,
+                    text);
 }
 
 static bool can_be_clients(SSL_CTX *ctx)
@@ -118,10 +122,15 @@ static EVP_PKEY *read_public_key(const char *path)
 
 static int load_files(struct admin_tls_client *tls, const struct admin_tls_client_options *o, struct strbuf *why)
 {
-    struct file_problem problem = {.options = o, .why = why};
+    const struct admin_tls_files files = {
+        .cert_path = o->is_cert_optional ? NULL : o->cert_path,
+        .key_path = o->is_cert_optional ? NULL : o->key_path,
+        .ca_path = o->ca_path,
+        .cert_name = o->key_path != o->cert_path ? "--cert" : "its certificate",
+    };
+    struct file_problem problem = {.files = &files, .why = why};
 
-    admin_tls_check(o->is_cert_optional ? NULL : o->cert_path, o->is_cert_optional ? NULL : o->key_path, o->ca_path,
-                    on_file_problem, &problem);
+    admin_tls_check(&files, on_file_problem, &problem);
     if (why->len > 0)
         return ERR_INVALID;
     if (load_own(tls->ctx, o) != 0) {

@@ -16,7 +16,7 @@ struct admin_tls_client_options {
     const char *host;
     const char *ca_path;   /* PEM; NULL: the system's CAs */
     const char *cert_path; /* the client's own certificate chain and key, PEM; NULL: none */
-    const char *key_path;
+    const char *key_path;  /* the same pointer as cert_path: one file holds both */
     /* PEM certificate of which we know that the server at this address uses it (its configuration says so); NULL: none known. A
      * server that proves to have its key needs no matching name, and without ca_path no CA and no date either. */
     const char *known_cert_path;

@@ -215,3 +215,9 @@ void backend_names_retry(struct backend_names *names)
     CHECK_MAGIC(names, NAMES_MAGIC);
     resolver_retry(names->resolver);
 }
+
+void backend_names_dump(const struct backend_names *names, struct strbuf *out)
+{
+    CHECK_MAGIC(names, NAMES_MAGIC);
+    resolver_dump(names->resolver, out);
+}

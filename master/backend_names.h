@@ -13,6 +13,7 @@ struct backend_names;
 struct backend_set;
 struct ev_loop;
 struct resolver_options;
+struct strbuf;
 
 /**
  * Begin; takes the hooks of the set. The set is borrowed and must outlive this.
@@ -28,6 +29,9 @@ void backend_names_free(struct backend_names **names);
 
 /** Ask again now for names that could not be resolved. */
 void backend_names_retry(struct backend_names *names);
+
+/** What resolver_dump() says. */
+void backend_names_dump(const struct backend_names *names, struct strbuf *out);
 
 /** Has every name been asked for once, with or without success? Before that a connection may meet a backend without address. */
 bool backend_names_are_settled(const struct backend_names *names);

@@ -315,14 +315,6 @@ int backend_set_update(struct backend_set *set, uint32_t id, const struct ip_end
     return 0;
 }
 
-void backend_set_each_name(const struct backend_set *set, backend_name_fn fn, void *context)
-{
-    for (uint32_t id = 0; id < set->next_id; id++) {
-        if (set->entries[id].refs > 0 && record_of(set, id)->kind == BACKEND_NAME)
-            fn(context, id, shm_backend_text(record_of(set, id)));
-    }
-}
-
 uint32_t backend_set_count(const struct backend_set *set)
 {
     return set->count;

@@ -37,8 +37,6 @@ struct backend_hooks {
     void *context;
 };
 
-typedef void (*backend_name_fn)(void *context, uint32_t id, struct bytes text);
-
 /** 0 or ERR_NO_MEMORY. The tables are borrowed and must outlive the set. */
 int backend_set_new(struct tables *tables, struct backend_set **out) MUST_CHECK;
 void backend_set_free(struct backend_set **set);
@@ -67,9 +65,6 @@ int backend_set_update(struct backend_set *set, uint32_t id, const struct ip_end
 
 /** A backend in use, as readers see it now; borrowed until the next call. */
 const struct shm_backend *backend_set_get(const struct backend_set *set, uint32_t id);
-
-/** Call fn for every BACKEND_NAME in use. */
-void backend_set_each_name(const struct backend_set *set, backend_name_fn fn, void *context);
 
 /** Backends in use. */
 uint32_t backend_set_count(const struct backend_set *set);

@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "strbuf.h"
 
@@ -27,6 +29,20 @@ bool cli_parse_number(const char *text, uint64_t max, uint64_t *out)
     unsigned long long value = strtoull(text, NULL, 10);
     *out = value;
     return errno == 0 && value <= max;
+}
+
+static void on_end(int number)
+{
+    (void)number;
+    _exit(CLI_DONE);
+}
+
+void cli_end_on_signals(void)
+{
+    const struct sigaction end = {.sa_handler = on_end};
+
+    sigaction(SIGINT, &end, NULL);
+    sigaction(SIGTERM, &end, NULL);
 }
 
 void cli_error(const struct cli_command *command, const char *format, ...)

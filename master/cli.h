@@ -76,6 +76,12 @@ const struct cli_verb *cli_parse_verb(const struct cli_command *command, const s
 /** A decimal number: digits only, as strtoul() would take blanks and signs too. False: it is none, or above max. */
 bool cli_parse_number(const char *text, uint64_t max, uint64_t *out) MUST_CHECK;
 
+/**
+ * From now on SIGINT and SIGTERM end the process with CLI_DONE, whatever it waits for: for commands that go on until they are told to
+ * stop. What has been written out stays, what stdio holds is lost.
+ */
+void cli_end_on_signals(void);
+
 /** "mc-proxy check: <text>" on standard error, one line. */
 void cli_error(const struct cli_command *command, const char *format, ...) PRINTF_LIKE(2, 3);
 

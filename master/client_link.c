@@ -118,8 +118,10 @@ static ssize_t link_write(struct client_link *link, struct bytes bytes)
 static int link_failed(const struct client_link *link, struct strbuf *why)
 {
     if (link->tls == NULL) {
+        if (errno == ECONNRESET || errno == EPIPE)
+            return ERR_CLOSED; /* as an end of the stream is, but with something of ours unread */
         strbuf_add(why, strerror(errno));
-        return errno == ECONNRESET || errno == EPIPE ? ERR_CLOSED : ERR_SYSTEM;
+        return ERR_SYSTEM;
     }
     admin_tls_client_explain(link->tls, why);
     return ERR_PROTOCOL;

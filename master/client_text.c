@@ -41,20 +41,11 @@ void client_text_add_printable(struct bytes text, struct strbuf *out)
 
 /* ---- grpc-message ---- */
 
-static int hex_value(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /** One byte of the decoded text; returns how many encoded ones it took. */
 static size_t decode_byte(struct bytes in, uint8_t *out)
 {
     bool is_escape = in.len >= 3 && in.ptr[0] == '%';
-    int high = is_escape ? hex_value(in.ptr[1]) : -1, low = is_escape ? hex_value(in.ptr[2]) : -1;
+    int high = is_escape ? bytes_hex_value(in.ptr[1]) : -1, low = is_escape ? bytes_hex_value(in.ptr[2]) : -1;
 
     *out = in.ptr[0];
     if (high < 0 || low < 0)

@@ -2,7 +2,6 @@
 
 #include "cmd_status.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -70,12 +69,6 @@ static int look_once(struct status_job *job)
 
 /* ---- again and again ---- */
 
-static void on_stop(int number)
-{
-    (void)number;
-    _exit(CLI_DONE); /* whatever we wait for; what has been printed stays */
-}
-
 /** One page of text, of what the server says or why it says nothing; the caller frees it. NULL without memory. */
 static char *make_page(struct status_job *job, bool *is_answer_out)
 {
@@ -132,11 +125,9 @@ static void sleep_until(uint64_t ms)
 
 static int watch(struct status_job *job)
 {
-    struct sigaction stop = {.sa_handler = on_stop};
     bool is_first = true, goes_on = true;
 
-    sigaction(SIGINT, &stop, NULL);
-    sigaction(SIGTERM, &stop, NULL);
+    cli_end_on_signals();
     while (goes_on) {
         uint64_t next_ms = clock_monotonic_ms() + WATCH_PERIOD_MS;
         bool is_answer = false;

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -19,12 +18,6 @@ struct tail_job {
     uint64_t left; /* lines that are still wanted */
     bool is_reader_gone;
 };
-
-static void on_stop(int number)
-{
-    (void)number;
-    _exit(CLI_DONE); /* whatever we wait for; each line was written out when it came */
-}
 
 static void print_lost(const struct tail_job *job, uint64_t lost)
 {
@@ -69,7 +62,6 @@ static int take(void *context, struct bytes message)
 
 static int follow(struct tail_job *job, struct admin_client *client)
 {
-    struct sigaction stop = {.sa_handler = on_stop};
     McProxy__V1__WatchConnectionsRequest request;
     char why_data[ADMIN_CLIENT_WHY_MAX];
     struct strbuf why = STRBUF_OF(why_data);
@@ -79,8 +71,7 @@ static int follow(struct tail_job *job, struct admin_client *client)
     admin_client_set(&request.client_cidr, job->client);
     admin_client_set(&request.reason, job->reason);
     admin_client_set(&request.listener_addr, job->listener);
-    sigaction(SIGINT, &stop, NULL);
-    sigaction(SIGTERM, &stop, NULL);
+    cli_end_on_signals();
     int rc = admin_client_follow(client, "WatchConnections", &request.base, take, job, &why);
     if (job->is_reader_gone)
         _exit(CLI_DONE); /* as of `| head`: nobody wants more, and nobody wants to hear of it */

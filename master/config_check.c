@@ -65,13 +65,15 @@ static void check_user(const struct file_check *c)
 
 int config_check_files(const struct config *config, struct config_errors *errors)
 {
+    const struct admin_tls_files tls = {config->grpc_tls_cert, config->grpc_tls_key, config->grpc_client_ca,
+                                        "tls_cert"};
     struct file_check c = {.config = config, .errors = errors};
     unsigned before = errors->count;
 
     if (config->user != NULL)
         check_user(&c);
-    if (config->grpc_tls_cert != NULL || config->grpc_tls_key != NULL || config->grpc_client_ca != NULL)
-        admin_tls_check(config->grpc_tls_cert, config->grpc_tls_key, config->grpc_client_ca, on_tls_problem, &c);
+    if (tls.cert_path != NULL || tls.key_path != NULL || tls.ca_path != NULL)
+        admin_tls_check(&tls, on_tls_problem, &c);
     if (config->geoip_db != NULL)
         check_geoip(&c);
     return errors->count > before || errors->is_incomplete ? ERR_INVALID : 0;

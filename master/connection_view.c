@@ -13,22 +13,6 @@
 
 #define TEXT_MAX 1280
 
-void connection_view_add_bytes(uint64_t bytes, struct strbuf *out)
-{
-    static const char units[] = "KMGTPE";
-    uint64_t scale = 1000;
-    unsigned unit = 0;
-
-    if (bytes < 1000) {
-        strbuf_addf(out, "%" PRIu64, bytes);
-        return;
-    }
-    for (; bytes / scale >= 1000; scale *= 1000)
-        unit++;
-    double value = (double)bytes / (double)scale;
-    strbuf_addf(out, value < 9.95 ? "%.1f%c" : "%.0f%c", value, units[unit]);
-}
-
 void connection_view_add_time(uint64_t ms, struct strbuf *out)
 {
     uint64_t s = ms / 1000;
@@ -96,9 +80,9 @@ void connection_view_print_ended(const McProxy__V1__Connection *c, FILE *to)
     strbuf_add(&line, " -> ");
     add_text(c->backend, &line);
     strbuf_add(&line, " in=");
-    connection_view_add_bytes(c->bytes_in, &line);
+    client_text_add_amount(c->bytes_in, &line);
     strbuf_add(&line, " out=");
-    connection_view_add_bytes(c->bytes_out, &line);
+    client_text_add_amount(c->bytes_out, &line);
     strbuf_addf(&line, " ms=%" PRIu64, c->duration_ms);
     add_remarks(c, &line);
     fprintf(to, "%s\n", data);
@@ -123,8 +107,8 @@ void connection_view_print_open(const McProxy__V1__Connection *c, FILE *to)
     strbuf_addf(&number_text, "%" PRIu64, c->conn);
     connection_view_add_time(c->duration_ms, &age_text);
     connection_view_add_time(c->idle_ms, &idle_text);
-    connection_view_add_bytes(c->bytes_in, &in_text);
-    connection_view_add_bytes(c->bytes_out, &out_text);
+    client_text_add_amount(c->bytes_in, &in_text);
+    client_text_add_amount(c->bytes_out, &out_text);
     add_text(c->client, &client_text);
     add_text(c->state, &state_text);
     add_text(c->sni, &rest_text);

@@ -19,8 +19,7 @@ void connection_view_print_open(const struct McProxy__V1__Connection *connection
 /** An object on one line, without its end: the fields that have a value, by the names of the protocol. */
 void connection_view_print_json(const struct McProxy__V1__Connection *connection, FILE *to);
 
-/** "517", "5.1K", "12M"; "740ms", "1.2s", "3m 5s", "2d 4h": at most six characters. */
-void connection_view_add_bytes(uint64_t bytes, struct strbuf *out);
+/** "740ms", "1.2s", "3m 5s", "2d 4h": at most six characters. */
 void connection_view_add_time(uint64_t ms, struct strbuf *out);
 
 #endif

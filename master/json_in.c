@@ -39,15 +39,6 @@ static void skip_blanks(struct json_in *in)
 
 /* ---- strings ---- */
 
-static int hex_value(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /** "\uXXXX" at the front of rest, without taking it: the number, or -1. */
 static long peek_unit(const struct json_in *in)
 {
@@ -56,7 +47,7 @@ static long peek_unit(const struct json_in *in)
     if (in->rest.len < 6 || in->rest.ptr[0] != '\\' || in->rest.ptr[1] != 'u')
         return -1;
     for (size_t i = 2; i < 6; i++) {
-        int digit = hex_value(in->rest.ptr[i]);
+        int digit = bytes_hex_value(in->rest.ptr[i]);
         if (digit < 0)
             return -1;
         unit = unit << 4 | digit;

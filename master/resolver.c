@@ -474,8 +474,3 @@ void resolver_dump(const struct resolver *resolver, struct strbuf *out)
     strbuf_addf(out, "resolver names=%u in_flight=%u\n", resolver->name_count, dns_client_in_flight(resolver->dns));
     twalk_r(resolver->names, dump_watched, out);
 }
-
-const char *resolver_version_text(void)
-{
-    return dns_client_version_text();
-}

@@ -82,7 +82,4 @@ unsigned resolver_unsettled_count(const struct resolver *resolver);
 /** Totals in one line, then a line per name: its addresses, failures in a row, what it waits for. */
 void resolver_dump(const struct resolver *resolver, struct strbuf *out);
 
-/** The library at work, for example "c-ares 1.18.1"; static. */
-const char *resolver_version_text(void);
-
 #endif

@@ -121,9 +121,7 @@ int route_batch_put(struct route_batch *batch, uint16_t listener, const struct h
 
     CHECK(listener < SHM_LISTENERS_MAX);
     if ((rc = table_batch_make_room(&batch->records)) != 0 ||
-        (rc = hash_writer_make_room_unseen(&batch->set->hash, w->tables)) != 0 ||
-        (rc = route_set_prepare_count(batch->set, &key)) != 0 ||
-        (rc = route_writer_new_record(w, &key, backend, send_proxy_protocol, &record)) != 0)
+        (rc = route_writer_prepare_unseen(w, batch->set, &key, backend, send_proxy_protocol, &record)) != 0)
         return rc;
     table_batch_note_made(&batch->records, record);
     note_gone(batch, &key, route_set_put(batch->set, w->tables, &key, record));

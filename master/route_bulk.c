@@ -72,12 +72,10 @@ int route_bulk_add(struct route_bulk *bulk, uint16_t listener, const struct host
     struct route_writer *w = bulk->writer;
     struct route_key key = route_key_of(w->tables, listener, pattern);
     shm_off record = 0;
-    int rc = 0;
 
     CHECK(listener < SHM_LISTENERS_MAX);
-    if ((rc = hash_writer_make_room_unseen(&bulk->set->hash, w->tables)) != 0 ||
-        (rc = route_set_prepare_count(bulk->set, &key)) != 0 ||
-        (rc = route_writer_new_record(w, &key, backend, send_proxy_protocol, &record)) != 0)
+    int rc = route_writer_prepare_unseen(w, bulk->set, &key, backend, send_proxy_protocol, &record);
+    if (rc != 0)
         return rc;
     shm_off old = route_set_put(bulk->set, w->tables, &key, record);
     if (old != 0) /* never visible */

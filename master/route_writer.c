@@ -124,6 +124,17 @@ int route_writer_new_record(struct route_writer *w, const struct route_key *key,
     return 0;
 }
 
+int route_writer_prepare_unseen(struct route_writer *w, struct route_set *set, const struct route_key *key,
+                                const struct backend_addr *backend, bool send_proxy_protocol, shm_off *record_out)
+{
+    int rc;
+
+    if ((rc = hash_writer_make_room_unseen(&set->hash, w->tables)) != 0 ||
+        (rc = route_set_prepare_count(set, key)) != 0)
+        return rc;
+    return route_writer_new_record(w, key, backend, send_proxy_protocol, record_out);
+}
+
 int route_change_prepare_put(struct route_writer *w, uint16_t listener, const struct host_pattern *pattern,
                              const struct backend_addr *backend, bool send_proxy_protocol, struct route_change *out)
 {

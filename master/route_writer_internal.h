@@ -26,6 +26,11 @@ bool route_record_free_retired(struct retired *item);
 int route_writer_new_record(struct route_writer *w, const struct route_key *key, const struct backend_addr *backend,
                             bool send_proxy_protocol, shm_off *record_out) MUST_CHECK;
 
+/** All that can fail of a route_set_put() into a set that nobody sees: room in it, and the new record. 0 or ERR_NO_MEMORY. */
+int route_writer_prepare_unseen(struct route_writer *w, struct route_set *set, const struct route_key *key,
+                                const struct backend_addr *backend, bool send_proxy_protocol,
+                                shm_off *record_out) MUST_CHECK;
+
 /** A copy of the wildcard depths in force. A place for the old ones in the retire queue comes with it. 0 or ERR_NO_MEMORY. */
 int route_writer_copy_depths(struct route_writer *w, shm_off *depths_out) MUST_CHECK;
 

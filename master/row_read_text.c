@@ -21,14 +21,6 @@ static bool is_blank(uint8_t c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\f' || c == '\v';
 }
 
-static int hex_value(uint8_t c)
-{
-    static const char digits[] = "0123456789abcdef";
-    const char *at = c != '\0' ? strchr(digits, c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c) : NULL;
-
-    return at != NULL ? (int)(at - digits) : -1;
-}
-
 /** One byte behind a backslash; returns how many bytes it took, 0 if it is no escape. */
 static size_t decode_escape(struct bytes text, uint8_t *out)
 {
@@ -36,8 +28,8 @@ static size_t decode_escape(struct bytes text, uint8_t *out)
         *out = text.ptr[0];
         return 1;
     }
-    if (text.len >= 3 && text.ptr[0] == 'x' && hex_value(text.ptr[1]) >= 0 && hex_value(text.ptr[2]) >= 0) {
-        *out = (uint8_t)(hex_value(text.ptr[1]) << 4 | hex_value(text.ptr[2]));
+    if (text.len >= 3 && text.ptr[0] == 'x' && bytes_hex_value(text.ptr[1]) >= 0 && bytes_hex_value(text.ptr[2]) >= 0) {
+        *out = (uint8_t)(bytes_hex_value(text.ptr[1]) << 4 | bytes_hex_value(text.ptr[2]));
         return 3;
     }
     return 0;

@@ -241,4 +241,6 @@ void state_dump(const struct state *s, struct strbuf *out)
     strbuf_add(out, "\nbackends ");
     backend_set_dump(s->backends, out);
     strbuf_add_char(out, '\n');
+    if (s->names != NULL) /* else it is being closed */
+        backend_names_dump(s->names, out);
 }

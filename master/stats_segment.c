@@ -103,12 +103,3 @@ uint64_t stats_segment_listener_active(const struct stats_segment *segment, unsi
         sum += atomic_load_explicit(&segment->stats->active[id][slot], memory_order_relaxed);
     return sum;
 }
-
-uint64_t stats_segment_listener_accepted(const struct stats_segment *segment, unsigned id)
-{
-    uint64_t sum = 0;
-
-    for (unsigned slot = 0; slot < segment->slot_end; slot++)
-        sum += atomic_load_explicit(&segment->stats->workers[slot].listeners[id].accepted, memory_order_relaxed);
-    return sum;
-}

@@ -46,8 +46,7 @@ uint64_t stats_segment_slot_active(const struct stats_segment *segment, unsigned
 /** Of those accepted, what earlier workers of the slot have accepted. */
 uint64_t stats_segment_accepted_before(const struct stats_segment *segment, unsigned slot);
 
-/** Connections of a listener, over all slots in use: open now, and accepted since the start. */
+/** Connections that a listener has open now, over all slots in use. */
 uint64_t stats_segment_listener_active(const struct stats_segment *segment, unsigned id);
-uint64_t stats_segment_listener_accepted(const struct stats_segment *segment, unsigned id);
 
 #endif

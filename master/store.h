@@ -115,9 +115,6 @@ typedef int (*store_listener_fn)(const struct store_listener *listener, void *ct
 
 /* Each returns 0, what the callback returned, ERR_UNAVAILABLE (I/O error, locked by another program), ERR_CORRUPT, ERR_NO_MEMORY. */
 int store_each_route(struct store *store, store_route_fn fn, void *ctx, struct strbuf *why) MUST_CHECK;
-/** The routes of one listener; none for an unknown one. */
-int store_each_route_of(struct store *store, const char *listener, store_route_fn fn, void *ctx,
-                        struct strbuf *why) MUST_CHECK;
 int store_each_rule(struct store *store, store_rule_fn fn, void *ctx, struct strbuf *why) MUST_CHECK;
 
 /** Of a list longer than one answer. */
@@ -127,7 +124,7 @@ struct store_page {
     uint32_t limit; /* rows, 1 and up; UINT32_MAX: all */
 };
 
-/** A page of store_each_route_of(), of store_each_rule(). A row that comes or goes between two pages moves no other. */
+/** A page of the routes of one listener (none for an unknown one), of store_each_rule(). A row that comes or goes between two pages moves no other. */
 int store_page_routes_of(struct store *store, const char *listener, struct store_page *page, store_route_fn fn,
                          void *ctx, struct strbuf *why) MUST_CHECK;
 int store_page_rules(struct store *store, struct store_page *page, store_rule_fn fn, void *ctx,

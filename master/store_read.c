@@ -148,13 +148,6 @@ int store_page_rules(struct store *store, struct store_page *page, store_rule_fn
     return read_page(store, STMT_PAGE_RULES, page, &paging, why);
 }
 
-int store_each_route_of(struct store *store, const char *listener, store_route_fn fn, void *ctx, struct strbuf *why)
-{
-    struct store_page all = {.limit = UINT32_MAX};
-
-    return store_page_routes_of(store, listener, &all, fn, ctx, why);
-}
-
 int store_each_rule(struct store *store, store_rule_fn fn, void *ctx, struct strbuf *why)
 {
     struct store_page all = {.limit = UINT32_MAX};

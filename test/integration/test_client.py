@@ -355,6 +355,24 @@ def test_something_else_answers(tmp_path, answer, expected):
         assert expected in no_server("status", addr=path)
 
 
+def test_a_server_that_closes_with_a_request_unread(tmp_path):
+    """The kernel says reset here and not end; for whoever asked it is the same."""
+    path = f"{tmp_path}/other.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def close_unread():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1, socket.MSG_PEEK)
+
+        thread = threading.Thread(target=close_unread)
+        thread.start()
+        assert "the server closed the connection" in no_server("status", addr=path)
+        thread.join()
+
+
 def answer_with(body, trailers=b"\x00\x0bgrpc-status\x010", flags="00"):
     """Frames of a 200 with this body of DATA and literal trailers."""
     def frame(kind, kind_flags, payload):

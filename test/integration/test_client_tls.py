@@ -106,11 +106,24 @@ def test_files_that_are_none(server, pki, tmp_path):
     one = server()
     junk = tmp_path / "junk.pem"
     junk.write_text("junk\n")
-    assert f"{junk} holds no usable certificate" in one.ask("--ca", junk, fails=1)
-    assert f"{tmp_path}/none cannot be read" in one.ask("--ca", f"{tmp_path}/none", fails=1)
+    assert f"--ca {junk} holds no usable certificate" in one.ask("--ca", junk, fails=1)
+    assert f"--ca {tmp_path}/none cannot be read" in one.ask("--ca", f"{tmp_path}/none", fails=1)
     cert, _ = pki.client_cert("files")
-    assert f"{junk} holds no usable private key" in one.ask("--ca", pki.ca, "--cert", cert, "--key", junk, fails=1)
-    assert f"{cert} holds no usable private key" in one.ask("--ca", pki.ca, "--cert", cert, fails=1)
+    assert f"--cert {junk} holds no usable certificate" in one.ask("--ca", pki.ca, "--cert", junk, fails=1)
+    assert f"--key {junk} holds no usable private key" in one.ask("--ca", pki.ca, "--cert", cert, "--key", junk, fails=1)
+    assert f"--cert {cert} holds no usable private key" in one.ask("--ca", pki.ca, "--cert", cert, fails=1)
+
+
+def test_a_key_of_another_certificate(server, pki, tmp_path):
+    """Said in the words of the command line: whoever types it may never have seen the configuration."""
+    one = server()
+    cert, _ = pki.client_cert("one")
+    key = pki.ca.replace(".pem", ".key")
+    assert f"--key {key} is not the key of --cert; expected" in one.ask("--ca", pki.ca, "--cert", cert, "--key", key, fails=1)
+    both = tmp_path / "both.pem"
+    with open(cert, encoding="ascii") as c, open(key, encoding="ascii") as k:
+        both.write_text(c.read() + k.read())
+    assert f"--cert {both} is not the key of its certificate" in one.ask("--ca", pki.ca, "--cert", both, fails=1)
 
 
 # ---- with the server's own configuration

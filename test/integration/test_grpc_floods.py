@@ -203,6 +203,43 @@ def test_a_header_of_a_megabyte_never_arrives(echo):
     assert memory.growth < SPARE
 
 
+HEADER_MAX = 65536  # of one name or value, in nghttp2's HPACK decoder: NGHTTP2_HD_MAX_NV, fixed when it was built
+
+
+def call_with_long_header(h2, length):
+    block = grpc_headers("/echo.Echo/Unary") + header("x", b"y" * length)
+    stream = h2.next_stream()
+    h2.send(frame(HEADERS, END_STREAM, stream, block[:16384]),
+            *(frame(CONTINUATION, 0, stream, block[at:at + 16384]) for at in range(16384, len(block), 16384)),
+            frame(CONTINUATION, END_HEADERS, stream))
+    return stream
+
+
+def test_a_header_of_64_kib_ends_its_call_alone(echo):
+    server = echo()
+    with Witness(server), Memory(server) as memory, H2Raw.unix(server.path) as h2:
+        h2.hello()
+        h2.send(h2.open())
+        stream = call_with_long_header(h2, HEADER_MAX)
+        assert h2.wait(lambda: h2.count(HEADERS) == 1)
+        assert [(f[2], f[1] & END_STREAM) for f in h2.frames if f[0] == HEADERS] == [(stream, END_STREAM)]
+        assert h2.call("/echo.Echo/Unary", message(b"next"))[1] == message(b"next") and h2.goaway is None
+        with channel(server) as ch, pytest.raises(grpc.RpcError) as error:
+            ch.unary_unary("/echo.Echo/Unary")(b"", metadata=[("x", "y" * HEADER_MAX)], timeout=10)
+        assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert memory.growth < SPARE
+
+
+def test_a_header_longer_than_the_decoder_takes_ends_its_connection_alone(echo):
+    """What was not decoded may have changed the dynamic table, so nothing behind it can be decoded (RFC 9113 4.3)."""
+    server = echo()
+    with Witness(server), Memory(server) as memory, H2Raw.unix(server.path) as h2:
+        h2.hello()
+        call_with_long_header(h2, HEADER_MAX + 1)
+        assert h2.wait(lambda: h2.closed) and h2.goaway == COMPRESSION_ERROR
+    assert memory.growth < SPARE
+
+
 # ---- places
 
 

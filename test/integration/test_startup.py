@@ -166,6 +166,28 @@ def test_standard_error_that_nobody_reads_stalls_nothing(new_daemon, write):
         os.close(read_end)
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_before_the_configuration_is_read_waits(write, tmp_path, number):
+    """The file is a pipe at first, so the server waits in the middle of its very first step when the signal comes."""
+    text = pathlib.Path(write()).read_bytes()
+    pipe, log = tmp_path / "pipe.ini", tmp_path / "log"
+    os.mkfifo(pipe)
+    with open(log, "wb") as out:
+        process = subprocess.Popen([BINARY, "server", "-c", str(pipe)], env=environment(), stderr=out)
+    try:
+        with open(pipe, "wb") as writing:  # waits for the server to open it
+            process.send_signal(number)
+            (tmp_path / "mc-proxy.ini").rename(pipe)  # for the reload
+            writing.write(text)
+        if number == signal.SIGHUP:
+            wait_until(lambda: process.poll() is not None or "configuration reloaded" in log.read_text(), 20, "the reload")
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
 @in_namespaces
 def test_process_1_of_a_container_leaves_no_zombie(write):
     """Orphans of a container are given to its first process: it must serve, reap them, and end like any other."""

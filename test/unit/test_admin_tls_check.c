@@ -87,7 +87,7 @@ static void test_cases(void **state)
         const char *cert = put_file(folder, names[0], cases[i].cert, paths[0]);
         const char *key = put_file(folder, names[1], cases[i].key, paths[1]);
         const char *ca = put_file(folder, names[2], cases[i].ca, paths[2]);
-        admin_tls_check(cert, key, ca, on_report, &got);
+        admin_tls_check(&(struct admin_tls_files){cert, key, ca, "tls_cert"}, on_report, &got);
         if (!lines_match(data, cases[i].reports))
             fail_msg("%s: said\n%sexpected\n%s", cases[i].name, data, cases[i].reports);
     }
@@ -102,7 +102,7 @@ static void test_no_regular_file(void **state)
     struct strbuf got = STRBUF_OF(data);
 
     (void)state;
-    admin_tls_check("/dev/null", "/tmp", "/dev/zero", on_report, &got);
+    admin_tls_check(&(struct admin_tls_files){"/dev/null", "/tmp", "/dev/zero", "tls_cert"}, on_report, &got);
     assert_true(lines_match(data, "C!is no regular file\nK!is no regular file\nA!is no regular file\n"));
 }
 

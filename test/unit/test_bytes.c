@@ -1,4 +1,4 @@
-/* The reader: values in network byte order, and that a read past the end fails for good and yields nothing. */
+/* Hexadecimal digits, and the reader: values in network byte order, and that a read past the end fails for good and yields nothing. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -111,10 +111,24 @@ static void test_equal_str(void **state)
     assert_false(bytes_equal_str(bytes_of_str("abd"), "abc"));
 }
 
+static void test_hexadecimal_digits(void **state)
+{
+    static const char digits[] = "0123456789abcdef", capitals[] = "0123456789ABCDEF";
+
+    (void)state;
+    for (unsigned byte = 0; byte <= UINT8_MAX; byte++) {
+        int expected = -1;
+        for (int value = 0; value < 16; value++)
+            expected = byte == (uint8_t)digits[value] || byte == (uint8_t)capitals[value] ? value : expected;
+        assert_int_equal(bytes_hex_value((uint8_t)byte), expected);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),
+        cmocka_unit_test(test_hexadecimal_digits),
         cmocka_unit_test(test_slices_and_vectors),
         cmocka_unit_test(test_reads_past_the_end),
         cmocka_unit_test(test_vectors_past_the_end),

@@ -272,7 +272,6 @@ static void test_the_dump_shows_every_name(void **state)
     assert_false(s.overflowed);
     resolver_dump(b.resolver, &cut);
     assert_true(cut.overflowed);
-    assert_int_equal(strncmp(resolver_version_text(), "c-ares 1.", 9), 0);
     bench_stop(&b);
 }
 

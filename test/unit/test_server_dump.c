@@ -60,14 +60,16 @@ static void test_the_state_and_its_tables(void **state)
     char text[4096];
 
     must_apply(p, put_on(FIRST, "a.example", "127.0.0.1:1"));
-    must_apply(p, put_on(FIRST, "b.example", "127.0.0.1:1"));
+    must_apply(p, put_on(FIRST, "b.example", "localhost:1"));
     must_apply(p, rule_change(STATE_ADD_RULE, STORE_RULE_IP, "192.0.2.1"));
     panic_with(&s, text, sizeof text);
     assert_non_null(strstr(text, "\npanic: state generation="));
     assert_non_null(strstr(text, "\npanic: tables generation="));
     assert_non_null(strstr(text, "\npanic: routes routes=2 "));
     assert_non_null(strstr(text, "\npanic: firewall ip_rules=1 "));
-    assert_non_null(strstr(text, "\npanic: backends backends=1 "));
+    assert_non_null(strstr(text, "\npanic: backends backends=2 "));
+    assert_non_null(strstr(text, "\npanic: resolver names=1 "));
+    assert_non_null(strstr(text, "\npanic:   name=localhost state="));
 }
 
 int main(void)

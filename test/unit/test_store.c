@@ -339,15 +339,16 @@ static void test_routes_of_one_listener(void **state)
     struct fixture *f = *state;
     struct config config = make_config(2);
     struct store *store = must_open(f);
+    struct store_page all = {.limit = UINT32_MAX};
     char text[512];
     struct strbuf lines = STRBUF_OF(text);
 
     (void)must_seed(f, store, &config);
     expect_rc(f, put(store, "[::1]:443", "a.example", "a:1", &f->why), 0);
-    expect_rc(f, store_each_route_of(store, "[::1]:443", add_route_line, &lines, &f->why), 0);
+    expect_rc(f, store_page_routes_of(store, "[::1]:443", &all, add_route_line, &lines, &f->why), 0);
     assert_string_equal(text, SEEDED_ROUTES "[::1]:443 a.example a:1 0\n");
     strbuf_reset(&lines);
-    expect_rc(f, store_each_route_of(store, ":9", add_route_line, &lines, &f->why), 0);
+    expect_rc(f, store_page_routes_of(store, ":9", &all, add_route_line, &lines, &f->why), 0);
     assert_string_equal(text, "");
     store_close(&store);
 }
