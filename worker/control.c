@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "conn_io.h"
 #include "conn.h"
+#include "conn_io.h"
 #include "conn_wait.h"
 #include "ctl_codec.h"
 #include "ctl_socket.h"

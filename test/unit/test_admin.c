@@ -51,8 +51,9 @@ static void test_routes_are_added_replaced_listed_and_removed(void **state)
     mc_proxy__v1__list_routes_response__free_unpacked(r, NULL);
     fake_free(call);
 
-    assert_non_null(strstr(
-        f->log.text, "route added peer=unix listener=:443 route=B.example.com backend=10.0.0.2:2 send_proxy_protocol=0\n"));
+    assert_non_null(
+        strstr(f->log.text,
+               "route added peer=unix listener=:443 route=B.example.com backend=10.0.0.2:2 send_proxy_protocol=0\n"));
     assert_non_null(
         strstr(f->log.text, "route replaced peer=unix listener=:443 route=b.example.com. backend=[2001:db8::1]:3"));
     assert_null(strstr(f->log.text, "route=b.example.com backend")); /* unchanged: nobody has changed anything */
@@ -295,7 +296,8 @@ static void test_the_limit_of_a_listener(void **state)
     expect_status(call, GRPC_OK, "");
     fake_free(call);
     assert_int_equal(state_max_connections(f->state, 1), UINT32_MAX);
-    assert_non_null(strstr(f->log.text, "limit of connections set peer=unix listener=127.0.0.1:8443 limit=4294967295\n"));
+    assert_non_null(
+        strstr(f->log.text, "limit of connections set peer=unix listener=127.0.0.1:8443 limit=4294967295\n"));
     request.listener_addr = TEXT("127.0.0.1:8444");
     call = fixture_ask(f, SERVICE "SetListenerMaxConnections", &request.base);
     expect_status(call, GRPC_NOT_FOUND, "listener_addr: ");
