@@ -64,7 +64,7 @@ static int send_answer(struct control *control)
 {
     if (control->answer_len == 0)
         return 0;
-    int rc = ctl_send(HANDOVER_FD_CONTROL, CTL_QUERY_ANSWER, bytes_of(control->answer_data, control->answer_len), -1);
+    int rc = ctl_send(HANDOVER_FD_CONTROL, CTL_QUERY_ANSWER, bytes_of(control->answer, control->answer_len), -1);
     if (rc == 0)
         control->answer_len = 0;
     return rc;
@@ -203,7 +203,7 @@ static int answer_query(struct worker *w, struct bytes payload, int passed_fd)
 
     (void)passed_fd;
     memcpy(&query, payload.ptr, sizeof query);
-    w->control.answer_len = query_answer(w, &query, &w->control.answer);
+    w->control.answer_len = query_answer(w, &query, (struct ctl_query_answer *)w->control.answer);
     if (!ev_is_active(&w->control.writes))
         control_send_rest(w);
     return 0;

@@ -23,12 +23,9 @@ struct control {
     unsigned removed_count;              /* of the next */
     uint16_t removed[SHM_LISTENERS_MAX]; /* listeners that the master is to be told of, in order */
 
-    size_t
-        answer_len; /* of the answer to the latest query; 0: none. Who asks anew before it went wants no other any more */
-    union {
-        struct ctl_query_answer answer;
-        uint8_t answer_data[QUERY_ANSWER_MAX];
-    };
+    /* The answer to the latest query, struct ctl_query_answer. Who asks anew before it went wants no other any more. */
+    size_t answer_len; /* 0: none */
+    _Alignas(struct ctl_query_answer) uint8_t answer[QUERY_ANSWER_MAX];
 };
 
 /** Wait for the handover record, the first message on the control socket. 0 or an error with its reason. */
