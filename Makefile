@@ -34,7 +34,7 @@ tsan: test-deps ## what processes share, driven by threads under ThreadSanitizer
 	ctest --preset tsan
 
 FAULT_OPTIONS ?= --all
-faults: test-deps ## every call and allocation fails once, at every place: an hour and more
+faults: test-deps ## every call and allocation fails once, at every place: 20 minutes
 	cmake --preset dev
 	cmake --build --preset dev --target mc-proxy mcfault
 	test/fault/run.py $(FAULT_OPTIONS)
