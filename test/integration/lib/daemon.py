@@ -38,6 +38,17 @@ def run_command(*args, env=None, timeout=60, **kwargs):
                           stdin=subprocess.DEVNULL, capture_output=True, check=False, **kwargs)
 
 
+def expect_command(*args, fails=0, **kwargs):
+    """The same, which must end with this status: 0 without a word on standard error, else with one line there and nothing else."""
+    done = run_command(*args, **kwargs)
+    assert done.returncode == fails, done
+    if fails:
+        assert done.stderr.count("\n") == 1 and not done.stdout, done
+    else:
+        assert not done.stderr, done
+    return done
+
+
 class Daemon:
     """One `mc-proxy server`. Use it through the `proxy` fixture, which stops it and checks its end."""
 
