@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 from lib import logs, procfs
 from lib.waiting import wait_until
@@ -182,6 +183,13 @@ class Daemon:
         code = self._process.wait(timeout)
         self._reader.join(10)
         return code
+
+    def seconds_to_end(self, number):
+        """Signals; how long it takes to end, which must be with 0."""
+        begun = time.monotonic()
+        self.signal(number)
+        assert self.wait() == 0
+        return time.monotonic() - begun
 
     def stop(self):
         """SIGTERM, and a clean end."""
