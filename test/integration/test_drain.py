@@ -8,16 +8,10 @@ import time
 import pytest
 
 from lib import clients, procfs
-from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.reloads import Reloads
 from lib.streams import HELLO, Relay, Stream, go_on, half_open
 from lib.waiting import wait_until
-
-
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
 
 
 def expect_served(s):

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from lib import clients, procfs
-from lib.backends import EchoBackend
 from lib.config import Listener
 from lib.streams import HELLO, established, is_served
 from lib.waiting import wait_until
@@ -22,11 +21,6 @@ def expect_alive(s, text=b"still here"):
 def wait_for_workers(daemon, count, timeout=10):
     wait_until(lambda: len(daemon.workers()) == count, timeout, f"{count} workers")
     return daemon.workers()
-
-
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
 
 
 def test_number_of_workers_is_as_configured(proxy, echo):
