@@ -85,9 +85,10 @@ static bool take_conn_event(struct conn *c, enum tag tag, uint32_t events)
  * To sleep and be woken takes a worker longer than to look some dozens of times, and what comes next for a connection is often only
  * microseconds away: the hello behind a connect, the answer of a near backend. So behind a turn that has left a connection waiting for
  * such, it looks before it sleeps: twice as often after a look that found something, a little less often after each sleep, so that at
- * rest it hardly looks at all. Strangers who were turned away leave nobody waiting.
+ * rest it hardly looks at all. Strangers who were turned away leave nobody waiting. Never inlined, so that counts of instructions can
+ * leave waiting out (test/bench/callgrind_worker.c).
  */
-static int wait_for_events(struct worker *w, struct epoll_event *events)
+static __attribute__((noinline)) int wait_for_events(struct worker *w, struct epoll_event *events)
 {
     for (unsigned i = 0; w->has_answer_ahead && i < w->looks; i++) {
         int n = epoll_wait(w->epoll_fd, events, EVENTS_PER_TURN, 0);
