@@ -7,6 +7,7 @@ import tempfile
 import pytest
 
 from lib.admin import Admin
+from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.daemon import Daemon
 from lib.tls import Pki
@@ -56,6 +57,12 @@ def backend():
         one.close()
     errors = [error for one in made for error in getattr(one, "errors", [])]
     assert not errors, errors
+
+
+@pytest.fixture
+def echo(backend):
+    """A backend that sends everything back."""
+    return backend(EchoBackend)
 
 
 @pytest.fixture

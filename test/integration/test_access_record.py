@@ -61,6 +61,18 @@ def expect_outcome(daemon, outcome, **wanted):
     return line
 
 
+def answered(measured, backend, answer):
+    """A daemon through which a client has got this answer to its hello, unchanged."""
+    def serve(connection):
+        read_hello(connection, len(HELLO))
+        connection.sendall(answer)
+    daemon = measured(backend(ScriptBackend, serve))
+    with clients.connect(daemon.port) as s:
+        s.sendall(HELLO)
+        assert clients.read_all(s) == answer
+    return daemon
+
+
 # ---- handshakes
 
 def test_tls_1_3(measured, backend, pki, form):
@@ -123,27 +135,14 @@ def test_a_server_hello_in_single_bytes(measured, backend):
 
 def test_a_retry_and_what_follows_are_passed_on_unchanged(measured, backend):
     answer = hello.server_hello(random=hello.RETRY_RANDOM) + os.urandom(50000)
-
-    def serve(connection):
-        read_hello(connection, len(HELLO))
-        connection.sendall(answer)
-    daemon = measured(backend(ScriptBackend, serve))
-    with clients.connect(daemon.port) as s:
-        s.sendall(HELLO)
-        assert clients.read_all(s) == answer
+    daemon = answered(measured, backend, answer)
     expect_outcome(daemon, "hello_retry_request", bytes_out=len(answer))
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", hello.server_hello()[:60]],
                          ids=["http", "ssh", "half a hello"])
 def test_backend_that_does_not_speak_tls(measured, backend, answer):
-    def serve(connection):
-        read_hello(connection, len(HELLO))
-        connection.sendall(answer)
-    daemon = measured(backend(ScriptBackend, serve))
-    with clients.connect(daemon.port) as s:
-        s.sendall(HELLO)
-        assert clients.read_all(s) == answer
+    daemon = answered(measured, backend, answer)
     line = expect_outcome(daemon, "other", reason="finished", ended_by="backend")
     assert "tls_version" not in line and int(line["first_byte_us"]) >= 0
 

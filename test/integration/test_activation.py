@@ -8,7 +8,6 @@ import time
 import pytest
 
 from lib import clients, procfs
-from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.manager import Manager
 from lib.ports import free_port, require_ipv6
@@ -42,11 +41,6 @@ def queues(port):
                 rows = [line.split() for line in f.readlines()[1:]]
             count += sum(r[3] == "0A" and int(r[1].rpartition(":")[2], 16) == port for r in rows)
     return count
-
-
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
 
 
 @pytest.fixture

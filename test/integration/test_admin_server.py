@@ -12,16 +12,10 @@ from google.protobuf import descriptor_pb2
 
 from lib import clients, hello, procfs
 from lib.admin import (ADMIN, CIDR, COUNTRY, IP, NOT_SERVING, SERVICE_UNKNOWN, SERVING, Code, pool, refused)
-from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.waiting import wait_until
 
 HELLO = hello.client_hello(b"www.example.com")
-
-
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
 
 
 def open_connection(port):

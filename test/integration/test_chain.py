@@ -7,18 +7,13 @@ import pytest
 
 from lib import clients, hello
 from lib import proxy_headers as ph
-from lib.backends import EchoBackend, RecordBackend, TlsBackend
+from lib.backends import RecordBackend, TlsBackend
 from lib.config import Listener
 from lib.waiting import wait_until
 
 HELLO = hello.client_hello(b"www.example.com")
 GOOD, BAD = "127.0.0.40", "127.0.0.50"
 EDGE = "127.0.0.1"  # where the edge's connections to the origin come from
-
-
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
 
 
 @pytest.fixture

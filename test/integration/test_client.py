@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from lib import fake_admin
-from lib.daemon import BINARY, environment, run_command
+from lib.daemon import BINARY, environment, expect_command, run_command
 from lib.fake_admin import FakeAdmin
 from lib.waiting import wait_until
 
@@ -41,21 +41,13 @@ def run(fake):
     """run("routes", "list"): the command asking the fake, which must end with 0; fails=1 for another status."""
 
     def command(*args, fails=0, **kwargs):
-        done = run_command(*args, "--addr", fake.address, **kwargs)
-        assert done.returncode == fails, done
-        if fails:
-            assert done.stderr.count("\n") == 1 and not done.stdout, done
-        else:
-            assert not done.stderr, done
-        return done
+        return expect_command(*args, "--addr", fake.address, fails=fails, **kwargs)
 
     return command
 
 
 def no_server(*args, addr, env=None):
-    done = run_command(*args, "--addr", addr, env=env)
-    assert done.returncode == 1 and not done.stdout and done.stderr.count("\n") == 1, done
-    return done.stderr
+    return expect_command(*args, "--addr", addr, fails=1, env=env).stderr
 
 
 # ---- status
@@ -438,8 +430,7 @@ def test_an_answer_of_nothing_but_defaults_is_an_answer(tmp_path):
     (["snapshot", "--addr", "unix:/x", "-o", ""], "--output needs a file's name"),
 ])
 def test_wrong_usage(args, expected):
-    done = run_command(*args)
-    assert done.returncode == 2 and not done.stdout and done.stderr.count("\n") == 1, done
+    done = expect_command(*args, fails=2)
     assert expected in done.stderr and f"see mc-proxy {args[0]} --help" in done.stderr
 
 

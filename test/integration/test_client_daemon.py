@@ -10,7 +10,7 @@ import pytest
 from lib import clients
 from lib.backends import EchoBackend
 from lib.config import Listener
-from lib.daemon import is_sanitized, run_command
+from lib.daemon import expect_command, is_sanitized
 from lib.hello import client_hello
 from lib.waiting import wait_until
 
@@ -22,13 +22,8 @@ class Operator:
         self.daemon = daemon
 
     def __call__(self, *args, fails=0, **kwargs):
-        done = run_command(*args, "-c", self.daemon.config_path, timeout=120, **kwargs)
-        assert done.returncode == fails, done
-        if fails:
-            assert done.stderr.count("\n") == 1 and not done.stdout, done
-            return done.stderr
-        assert not done.stderr, done
-        return done.stdout
+        done = expect_command(*args, "-c", self.daemon.config_path, fails=fails, timeout=120, **kwargs)
+        return done.stderr if fails else done.stdout
 
     def json(self, *args):
         return json.loads(self(*args, "--json"))

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from lib.config import Listener
-from lib.daemon import run_command
+from lib.daemon import expect_command, run_command
 from lib.ports import free_port
 from lib.tls import Pki
 
@@ -28,13 +28,8 @@ class Server:
 
     def ask(self, *args, fails=0, addr=None):
         """`status` with these options."""
-        done = run_command("status", *args, *(["--addr", addr or self.addr] if "-c" not in args else []))
-        assert done.returncode == fails, done
-        if fails:
-            assert done.stderr.count("\n") == 1 and not done.stdout, done
-            return done.stderr
-        assert not done.stderr, done
-        return done.stdout
+        done = expect_command("status", *args, *(["--addr", addr or self.addr] if "-c" not in args else []), fails=fails)
+        return done.stderr if fails else done.stdout
 
     def ask_by_config(self, *args, fails=0):
         return self.ask("-c", self.daemon.config_path, *args, fails=fails)
@@ -206,9 +201,7 @@ def serve(context, handle=lambda connection: None):
 
 
 def fails_at(port, *args):
-    done = run_command("status", "--addr", f"127.0.0.1:{port}", *args)
-    assert done.returncode == 1 and not done.stdout and done.stderr.count("\n") == 1, done
-    return done.stderr
+    return expect_command("status", "--addr", f"127.0.0.1:{port}", *args, fails=1).stderr
 
 
 def test_nobody_listens():

@@ -13,7 +13,6 @@ import pytest
 
 from lib import clients, hello
 from lib import proxy_headers as ph
-from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.daemon import run_command
 from lib.waiting import wait_until
@@ -36,11 +35,6 @@ def make_database(path, *networks, **options):
 @pytest.fixture
 def database(tmp_path):
     return make_database(tmp_path / "countries.mmdb", *NETWORKS)
-
-
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
 
 
 @pytest.fixture

@@ -21,11 +21,6 @@ from lib.waiting import wait_until
 HELLO = hello.client_hello(b"www.example.com")
 
 
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
-
-
 def ask(daemon, timeout=15):
     """A client that has sent its hello."""
     s = clients.connect(daemon.port, timeout=timeout)

@@ -35,11 +35,6 @@ def many_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
-
-
 def recovery(port, timeout=30):
     """Seconds until a new client is served."""
     begun = time.monotonic()

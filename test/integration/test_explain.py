@@ -9,18 +9,12 @@ import pytest
 from lib import clients, hello
 from lib import proxy_headers as ph
 from lib.admin import refused
-from lib.backends import EchoBackend
 from lib.config import Listener
 from lib.daemon import run_command
 from test_countries import make_database
 
 
 KINDS = {kind: f"FIREWALL_RULE_TYPE_{kind}" for kind in ("IP", "CIDR", "COUNTRY")}
-
-
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
 
 
 def outcome(daemon, hello_bytes, header=b""):

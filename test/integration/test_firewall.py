@@ -10,7 +10,6 @@ import pytest
 
 from lib import clients, hello
 from lib import proxy_headers as ph
-from lib.backends import EchoBackend
 from lib.config import Listener
 from lib.daemon import is_sanitized
 from lib.machine import require_ptrace
@@ -18,11 +17,6 @@ from lib.waiting import wait_until
 
 HELLO = hello.client_hello(b"www.example.com")
 BAD, GOOD = "127.0.0.50", "127.0.0.40"
-
-
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
 
 
 @pytest.fixture

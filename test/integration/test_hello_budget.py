@@ -8,18 +8,12 @@ import pytest
 
 from lib import clients, hello
 from lib import proxy_headers as ph
-from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.waiting import wait_until
 
 HELLO = hello.client_hello(b"www.example.com")
 CAP = 60
 FEW = 4  # strangers: each shares the bucket of a flood, and its fate, once in 4,096 runs
-
-
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
 
 
 @pytest.fixture

@@ -9,17 +9,12 @@ import pytest
 
 from lib import clients, hello
 from lib import proxy_headers as ph
-from lib.backends import EchoBackend, reset
+from lib.backends import reset
 from lib.config import Listener
 from lib.waiting import wait_until
 
 HELLO = hello.client_hello(b"www.example.com")
 DESTINATION6 = ("2001:db8::443", 443)
-
-
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
 
 
 @pytest.fixture

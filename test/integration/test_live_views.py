@@ -100,11 +100,6 @@ def watcher():
 
 
 @pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
-
-
-@pytest.fixture
 def clients():
     with contextlib.ExitStack() as stack:
         yield lambda *args, **kwargs: stack.enter_context(opened(*args, **kwargs))

@@ -28,11 +28,6 @@ def one_connection(daemon):
         return "%s:%d" % s.getsockname()
 
 
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
-
-
 def test_text_lines_are_logfmt_with_time_level_and_message(proxy, echo):
     daemon = proxy(f"* {echo.address}")
     one_connection(daemon)

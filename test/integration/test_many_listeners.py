@@ -6,17 +6,11 @@ import subprocess
 import pytest
 
 from lib import clients, procfs
-from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.daemon import is_sanitized, run_command
 from lib.reloads import REFUSED, Reloads
 from lib.streams import HELLO, Relay, Stream, is_served
 from lib.waiting import wait_until
-
-
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
 
 
 def test_hundreds_of_listeners_and_workers_come_and_go_at_once(new_daemon, echo, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from lib import clients, hello
 from lib import proxy_headers as ph
-from lib.backends import BlackHole, EchoBackend, RefusingPort, ScriptBackend, read_hello, reset
+from lib.backends import BlackHole, RefusingPort, ScriptBackend, read_hello, reset
 from lib.config import Listener, config_text
 from lib.daemon import is_sanitized
 from lib.metrics import get, scrape
@@ -19,11 +19,6 @@ from lib.waiting import wait_until
 
 RELOADED = "configuration reloaded"
 REFUSED = "not reloaded: the old configuration stays in force"
-
-
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import time
 import pytest
 
 from lib import clients, hello, procfs
-from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.daemon import BINARY, environment, is_sanitized
 from lib.machine import in_namespaces, require_ptrace
@@ -26,11 +25,6 @@ SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 whole_sandbox = pytest.mark.skipif(is_sanitized(), reason="sanitizers need what the sandbox takes away; run with the release binary")
-
-
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
 
 
 def status_of(pid):

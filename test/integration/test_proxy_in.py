@@ -7,18 +7,13 @@ import pytest
 
 from lib import clients, hello
 from lib import proxy_headers as ph
-from lib.backends import EchoBackend, unsent_bytes
+from lib.backends import unsent_bytes
 from lib.config import Listener
 from lib.waiting import wait_until
 
 HELLO = hello.client_hello(b"www.example.com")
 EXTRA = b"bytes of the client that come right behind its hello"
 TRUSTED, STRANGER = "127.0.0.2", "127.0.0.3"
-
-
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
 
 
 @pytest.fixture

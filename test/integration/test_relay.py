@@ -136,42 +136,43 @@ def test_half_close_by_the_backend_is_passed_on_and_the_client_may_go_on(proxy, 
     assert daemon.wait_for_access()["reason"] == "finished"
 
 
-def test_reset_by_the_client_reaches_the_backend_behind_all_data(proxy, backend):
-    got, outcome = bytearray(), []
+class UntilTheEnd:
+    """A script that keeps what a connection brings, in `got`, and how it ends, in `outcome`. It reads so much at a time once it may."""
 
-    def script(connection):
+    def __init__(self, chunk=65536):
+        self.got, self.outcome, self.may_read, self._chunk = bytearray(), [], threading.Event(), chunk
+
+    def __call__(self, connection):
+        self.may_read.wait(20)
         try:
-            while chunk := connection.recv(65536):
-                got.extend(chunk)
-            outcome.append("end of file")
+            while chunk := connection.recv(self._chunk):
+                self.got.extend(chunk)
+            self.outcome.append("end of file")
         except ConnectionResetError:
-            outcome.append("reset")
+            self.outcome.append("reset")
 
+    def expect_reset_behind(self, data):
+        wait_until(lambda: self.outcome, what="the backend to see the end")
+        assert self.outcome == ["reset"] and self.got == data
+
+
+def test_reset_by_the_client_reaches_the_backend_behind_all_data(proxy, backend):
+    script = UntilTheEnd()
+    script.may_read.set()
     server = backend(ScriptBackend, script)
     daemon = proxy(f"* {server.address}")
     data = HELLO + os.urandom(200000)
     s = clients.connect(daemon.port)
     s.sendall(data)
-    wait_until(lambda: len(got) == len(data), what="the backend to have everything")
+    wait_until(lambda: len(script.got) == len(data), what="the backend to have everything")
     reset(s)
-    wait_until(lambda: outcome, what="the backend to see the end")
-    assert outcome == ["reset"] and got == data
+    script.expect_reset_behind(data)
     assert daemon.wait_for_access()["reason"] == "client_reset"
 
 
 def test_data_sent_before_a_reset_reaches_a_backend_that_is_slow_to_read(proxy, backend):
     """The client resets while its bytes still wait on the way to the backend: they come first, then the reset."""
-    got, outcome, may_read = bytearray(), [], threading.Event()
-
-    def script(connection):
-        may_read.wait(20)
-        try:
-            while chunk := connection.recv(1000):
-                got.extend(chunk)
-            outcome.append("end of file")
-        except ConnectionResetError:
-            outcome.append("reset")
-
+    script = UntilTheEnd(chunk=1000)
     server = backend(ScriptBackend, script, receive_buffer=4096)
     daemon = proxy(f"* {server.address}")
     data = HELLO + os.urandom(20000)
@@ -183,9 +184,8 @@ def test_data_sent_before_a_reset_reaches_a_backend_that_is_slow_to_read(proxy, 
     reset(s)
     time.sleep(0.3)
     assert not daemon.access_lines(), "bytes still wait: the connection is not over"
-    may_read.set()
-    wait_until(lambda: outcome, what="the backend to see the end")
-    assert outcome == ["reset"] and got == data
+    script.may_read.set()
+    script.expect_reset_behind(data)
     assert daemon.wait_for_access()["reason"] == "client_reset"
 
 

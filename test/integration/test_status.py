@@ -7,19 +7,13 @@ import signal
 import socket
 
 import grpc
-import pytest
 
 from lib import clients, hello
 from lib.admin import put, refused
-from lib.backends import EchoBackend, RefusingPort, ScriptBackend
+from lib.backends import RefusingPort, ScriptBackend
 from lib.config import Listener
 from lib.daemon import run_command
 from lib.waiting import wait_until
-
-
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
 
 
 def visit(daemon, name, **kwargs):

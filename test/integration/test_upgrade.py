@@ -12,7 +12,6 @@ import time
 import pytest
 
 from lib import clients, procfs
-from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.daemon import BINARY, environment, run_command
 from lib.manager import Manager
@@ -28,11 +27,6 @@ def queues(port):
     with open("/proc/net/tcp", encoding="ascii") as f:
         rows = [line.split() for line in f.readlines()[1:]]
     return sum(r[3] == "0A" and int(r[1].rpartition(":")[2], 16) == port for r in rows)
-
-
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
 
 
 @pytest.fixture

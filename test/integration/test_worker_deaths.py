@@ -10,20 +10,12 @@ import signal
 import statistics
 import time
 
-import pytest
-
 from lib import clients, procfs
-from lib.backends import EchoBackend
 from lib.killing import HELLO, Load, Workers, kill_worker
 from lib.machine import may_ptrace
 from lib.waiting import wait_until
 
 KILLS = int(os.environ.get("WORKER_KILLS", "25"))
-
-
-@pytest.fixture
-def echo(backend):
-    return backend(EchoBackend)
 
 
 def test_a_killed_worker_costs_what_it_had_accepted_and_nothing_else(proxy, echo):

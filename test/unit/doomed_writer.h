@@ -4,10 +4,10 @@
 /* A writer of the tables that is killed between two of its stores; include behind cmocka.h. */
 
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fork_child.h"
 #include "tables.h"
 
 static unsigned steps_left;
@@ -22,13 +22,9 @@ static inline void die_at_step(const char *step)
 /** fork() a child that is to change the tables and to _exit(0). It dies at one of its steps (tables_on_step), 0 being the first. */
 static inline pid_t fork_doomed(unsigned step)
 {
-    pid_t parent = getpid();
-    pid_t child = fork();
+    pid_t child = fork_child();
 
-    assert_true(child >= 0);
     if (child == 0) {
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
-            _exit(2);
         steps_left = step;
         tables_on_step = die_at_step;
     }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "addr_of.h"
 #include "err.h"
 #include "firewall.h"
 #include "firewall_writer.h"
@@ -55,17 +56,6 @@ static inline struct firewall_rule rule_number(uint32_t n)
     for (unsigned i = 0; i < 4; i++)
         rule.prefix.addr.bytes[i] = (uint8_t)(n >> (24 - 8 * i));
     return rule;
-}
-
-static inline struct ip_addr addr_of(const char *text)
-{
-    char why_text[128];
-    struct strbuf why = STRBUF_OF(why_text);
-    struct ip_addr addr = {0};
-
-    if (ip_addr_parse(bytes_of_str(text), &addr, &why) != 0)
-        fail_msg("'%s': %s", text, why_text);
-    return addr;
 }
 
 static inline int fw_add(struct fw_fixture *f, const char *text)

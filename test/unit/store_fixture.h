@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,6 +22,7 @@
 #include <cmocka.h>
 
 #include "err.h"
+#include "fork_child.h"
 #include "store.h"
 
 struct fixture {
@@ -172,13 +172,10 @@ typedef int (*child_fn)(struct fixture *f);
 
 static inline pid_t start_child(struct fixture *f, child_fn body)
 {
-    pid_t pid = fork();
+    pid_t pid = fork_child();
 
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails must not leave it waiting */
+    if (pid == 0)
         _exit(body(f));
-    }
     return pid;
 }
 

@@ -4,11 +4,10 @@
 /* Readers of the tables in processes of their own, over a read-only mapping as workers have it; include behind cmocka.h. */
 
 #include <sched.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fork_child.h"
 #include "tables_fixture.h"
 
 #define READERS     2
@@ -52,12 +51,10 @@ typedef void (*reader_fn)(const struct table_view *view, struct report *report, 
 static inline pid_t start_reader(const struct tables_fixture *f, struct report *report, unsigned slot, reader_fn fn,
                                  void *context)
 {
-    pid_t pid = fork();
+    pid_t pid = fork_child();
 
-    assert_true(pid >= 0);
     if (pid > 0)
         return pid;
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that failed leaves no reader behind */
     struct table_view view = open_view(f, slot);
     while (atomic_load(&report->stop) == 0) {
         fn(&view, report, context, slot);

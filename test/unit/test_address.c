@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "addr_of.h"
 #include "address.h"
 #include "err.h"
 
@@ -266,15 +267,6 @@ static void test_output_is_untouched_on_error(void **state)
     assert_int_equal(cidr.prefix_len, 99);
     assert_int_equal(listen_addr_parse(bytes_of_str("[::1]:0"), &listen, &why), ERR_RANGE);
     assert_int_equal(listen.port, 99);
-}
-
-static struct ip_addr addr_of(const char *text)
-{
-    char why_text[128];
-    struct strbuf why = STRBUF_OF(why_text);
-    struct ip_addr addr;
-    assert_int_equal(ip_addr_parse(bytes_of_str(text), &addr, &why), 0);
-    return addr;
 }
 
 static struct ip_cidr cidr_of(const char *text)

@@ -7,12 +7,13 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "fork_child.h"
 
 #define DATA_BYTES LOG_RING_DATA_BYTES_MIN
 
@@ -346,18 +347,6 @@ static void test_random_bytes_never_upset_the_reader(void **state)
     assert_true(write_record(&g, 5));
     assert_int_equal(assert_whole_record(out, log_ring_read(&g.reader, out, sizeof out)), 5);
     rig_free(&g);
-}
-
-/** fork() a child that does not outlive us, not even when an assertion ends the test early. */
-static pid_t fork_child(void)
-{
-    pid_t parent = getpid();
-    pid_t child = fork();
-
-    assert_true(child >= 0);
-    if (child == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent))
-        _exit(2);
-    return child;
 }
 
 static void pause_us(long us)

@@ -8,18 +8,9 @@
 
 #include <fcntl.h>
 
+#include "addr_of.h"
 #include "query_fixture.h"
 #include "strbuf.h"
-
-static struct ip_addr addr_of(const char *text)
-{
-    char why_text[128];
-    struct strbuf why = STRBUF_OF(why_text);
-    struct ip_addr addr;
-
-    assert_int_equal(ip_addr_parse(bytes_of_str(text), &addr, &why), 0);
-    return addr;
-}
 
 /* clang-format off */
 static const struct {

@@ -6,26 +6,14 @@
 
 #include <cmocka.h>
 
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "clock.h"
+#include "fork_child.h"
 #include "rate_fixture.h"
 
 #define PROCESSES 4
-
-static pid_t fork_child(void)
-{
-    pid_t parent = getpid();
-    pid_t child = fork();
-
-    assert_true(child >= 0);
-    if (child == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent))
-        _exit(2);
-    return child;
-}
 
 struct tally {
     _Atomic uint32_t ready;

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 from lib import logs, procfs
 from lib.waiting import wait_until
@@ -36,6 +37,17 @@ def run_command(*args, env=None, timeout=60, **kwargs):
     """A subcommand that ends by itself; returns the CompletedProcess with text output."""
     return subprocess.run([BINARY, *args], env=environment(env), timeout=timeout, text=True,
                           stdin=subprocess.DEVNULL, capture_output=True, check=False, **kwargs)
+
+
+def expect_command(*args, fails=0, **kwargs):
+    """The same, which must end with this status: 0 without a word on standard error, else with one line there and nothing else."""
+    done = run_command(*args, **kwargs)
+    assert done.returncode == fails, done
+    if fails:
+        assert done.stderr.count("\n") == 1 and not done.stdout, done
+    else:
+        assert not done.stderr, done
+    return done
 
 
 class Daemon:
@@ -171,6 +183,13 @@ class Daemon:
         code = self._process.wait(timeout)
         self._reader.join(10)
         return code
+
+    def seconds_to_end(self, number):
+        """Signals; how long it takes to end, which must be with 0."""
+        begun = time.monotonic()
+        self.signal(number)
+        assert self.wait() == 0
+        return time.monotonic() - begun
 
     def stop(self):
         """SIGTERM, and a clean end."""
