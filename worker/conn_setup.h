@@ -14,13 +14,13 @@ struct conn;
 
 /** What is needed only until bytes flow both ways; freed then. */
 struct conn_setup {
-    uint8_t
-        *bytes; /* what was read so far and not sent yet: worker_io() within a callback, own_bytes across callbacks */
+    /* What was read so far and not sent yet: worker_io() within a callback, own_bytes across callbacks. */
+    uint8_t *bytes;
     uint32_t len;
     uint32_t own_capacity;
     bool needs_more; /* what was read is the beginning of a header or hello */
-    uint8_t
-        *own_bytes; /* NULL until a hello comes in pieces or a connect has to wait; CONN_HEADROOM bytes lie before it */
+    /* NULL until a hello comes in pieces or a connect has to wait; CONN_HEADROOM bytes lie before it. */
+    uint8_t *own_bytes;
     uint32_t accept_tick;
     struct hello_progress progress;
     uint32_t low_water; /* bytes besides the first that must have come before the client's socket reports them */
