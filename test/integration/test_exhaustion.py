@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from lib import clients, hello
+from lib import clients, hello, procfs
 from lib.backends import EchoBackend
 from lib.daemon import is_sanitized
 from lib.machine import in_namespaces
@@ -81,7 +81,7 @@ def test_worker_without_descriptors_refuses_and_recovers(proxy, echo):
     expect_service(daemon)
     worker = daemon.workers()[0]
     daemon.wait_for_access()
-    free = max(int(fd) for fd in os.listdir(f"/proc/{worker}/fd")) + 1
+    free = max(procfs.descriptors(worker)) + 1
     limit_worker(worker, f"--nofile={free + 5}:4096")
     held = [ask(daemon) for _ in range(2)]
     for s in held:

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 
-from lib import clients, hello, logs, sockets
+from lib import clients, hello, logs, procfs, sockets
 from lib.background import Background
 from lib.machine import may_ptrace
 from lib.waiting import wait_until
@@ -80,8 +80,7 @@ def _state(pid):
 
 def _sockets(pid):
     """Inodes of its sockets."""
-    links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-    return {int(link[len("socket:["):-1]) for link in links if link.startswith("socket:[")}
+    return {int(to[len("socket:["):-1]) for to in procfs.open_files(pid) if to.startswith("socket:[")}
 
 
 @dataclasses.dataclass

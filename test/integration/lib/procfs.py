@@ -1,5 +1,6 @@
 """What the kernel says about processes and sockets."""
 
+import contextlib
 import os
 
 from lib.machine import require_ptrace
@@ -40,16 +41,29 @@ def rss_bytes(pid):
     raise AssertionError(f"no RssAnon of {pid}")
 
 
+def descriptors(pid):
+    """What each descriptor of a process leads to, by its number; without those closed while we looked."""
+    require_ptrace()
+    targets = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            targets[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
+    return targets
+
+
 def open_files(pid):
     """What the descriptors of a process lead to."""
-    require_ptrace()
-    targets = []
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            targets.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
-        except FileNotFoundError:
-            pass  # closed meanwhile
-    return targets
+    return list(descriptors(pid).values())
+
+
+def shared_bytes(pid):
+    """Memory that the shared memory takes which a process has descriptors of."""
+    total = 0
+    for fd, target in descriptors(pid).items():
+        if target.startswith("/memfd:"):
+            with contextlib.suppress(FileNotFoundError):
+                total += os.stat(f"/proc/{pid}/fd/{fd}").st_blocks * 512
+    return total
 
 
 def listening_ports():
