@@ -20,10 +20,19 @@ _BAD_OUTPUT = re.compile(r"AddressSanitizer|LeakSanitizer|UndefinedBehavior|runt
 
 def is_sanitized():
     """Is the binary under test built with the address sanitizer? Bulk tests then move less."""
+    return _has_symbol(b"__asan_init")
+
+
+def is_shipped():
+    """Is it as it is shipped: without sanitizers and without counters of coverage? Either needs what the sandbox takes away."""
+    return not is_sanitized() and not _has_symbol(b"__gcov_exit")
+
+
+def _has_symbol(name):
     if not os.path.exists(BINARY):
         return False  # every test will say so
     with open(BINARY, "rb") as f:
-        return b"__asan_init" in f.read()
+        return name in f.read()
 
 
 def environment(extra=None):
