@@ -176,6 +176,15 @@ class Daemon:
         wait_until(lambda: len(self.access_lines(**wanted)) >= count, timeout, f"{count} access line(s) with {wanted}")
         return self.access_lines(**wanted)[0]
 
+    # ---- its only worker
+
+    def replace_worker(self):
+        """Kills it once it is ready; returns the pid of its successor when that one is. It has the limits that the master has now."""
+        self.wait_for_log(lambda e: e["msg"] == "server is ready")
+        old = self.workers()[0]
+        os.kill(old, signal.SIGKILL)
+        return int(self.wait_for_log(lambda e: e["msg"] == "worker ready" and int(e["pid"]) != old, what="a new worker")["pid"])
+
     # ---- stopping
 
     def signal(self, number):
