@@ -23,6 +23,8 @@
 
 #define READ_SHIFT_START  14
 #define LINGER_TIMEOUT_MS 2000
+/* For each failed try another worker gave the same place back: to fail so often, they must meet as many times in a row. */
+#define PLACE_TRIES 64
 
 /* ---- when each step has waited too long; a tick ---- */
 
@@ -172,17 +174,32 @@ void conn_on_tick(struct wheel_node *node, void *context)
         steps[c->step].late(c);
 }
 
-static bool is_over_limit(const struct listener *l)
+/** Connections open on a listener, over all workers; counted no further than to more than `enough`. */
+static uint64_t places_taken(const struct listener *l, uint64_t enough)
 {
-    uint32_t limit = atomic_load_explicit(l->max_connections, memory_order_relaxed);
     uint64_t sum = 0;
 
-    if (limit == 0)
-        return false;
-    /* We counted ourselves first, in sequential consistency: two workers may both refuse the last place, never both take it. */
-    for (unsigned i = 0; i < SHM_WORKERS_MAX && sum <= limit; i++)
+    for (unsigned i = 0; i < SHM_WORKERS_MAX && sum <= enough; i++)
         sum += atomic_load_explicit(&l->active_row[i], memory_order_seq_cst);
-    return sum > limit;
+    return sum;
+}
+
+/**
+ * Take one of the places of max_connections. We count ourselves first and then all, in sequential consistency: two workers may both find
+ * the last place taken, by each other, but never both take it. Then both give it back and look again, and whoever looks last finds it free.
+ */
+static bool take_place(const struct listener *l)
+{
+    for (unsigned tries = 0; tries < PLACE_TRIES; tries++) {
+        uint32_t limit = atomic_load_explicit(l->max_connections, memory_order_relaxed);
+        atomic_fetch_add_explicit(l->active, 1, memory_order_seq_cst);
+        if (limit == 0 || places_taken(l, limit) <= limit)
+            return true;
+        atomic_fetch_sub_explicit(l->active, 1, memory_order_seq_cst);
+        if (places_taken(l, limit) >= limit)
+            break;
+    }
+    return false;
 }
 
 static struct conn *conn_new(struct listener *l, int fd, const struct sockaddr_storage *peer)
@@ -210,7 +227,6 @@ static struct conn *conn_new(struct listener *l, int fd, const struct sockaddr_s
     c->back.fd = -1;
     w->conn_count++;
     l->conns++;
-    atomic_fetch_add_explicit(l->active, 1, memory_order_seq_cst);
     stat_add(&l->stats->accepted, 1);
     return c;
 }
@@ -237,7 +253,7 @@ void conn_accept(struct listener *listener, int fd, const struct sockaddr_storag
         worker_pause_accept(listener->worker);
         return;
     }
-    if (is_over_limit(listener)) {
+    if (!take_place(listener)) {
         conn_close(c, CLOSE_MAX_CONNECTIONS);
         return;
     }
@@ -245,6 +261,22 @@ void conn_accept(struct listener *listener, int fd, const struct sockaddr_storag
         return;
     c->front.is_readable = try_read_now;
     conn_run(c);
+}
+
+/** Before the sockets are closed: who sees the end and comes again finds a place, and whoever looks then finds it counted. */
+static void count_end(struct conn *c, enum close_reason reason, uint64_t age_us)
+{
+    const struct listener *l = c->listener;
+
+    if (reason != CLOSE_MAX_CONNECTIONS) /* all others had a place */
+        atomic_fetch_sub_explicit(l->active, 1, memory_order_release);
+    stat_add(&l->stats->closed[reason], 1);
+    if (c->step == CONN_STEP_RELAY || c->step == CONN_STEP_FLUSH) {
+        histogram_observe(&l->stats->duration, &histogram_duration, age_us);
+        conn_end_answer(c);
+    }
+    if (c->series != 0)
+        conn_count_route_end(c, reason);
 }
 
 void conn_close(struct conn *c, enum close_reason reason)
@@ -261,16 +293,9 @@ void conn_close(struct conn *c, enum close_reason reason)
         c->back.is_reset_on_close = true;
     }
     wheel_remove(&c->timeout);
+    count_end(c, reason, age_us);
     conn_side_close(&c->front);
     conn_side_close(&c->back);
-    atomic_fetch_sub_explicit(l->active, 1, memory_order_release);
-    stat_add(&l->stats->closed[reason], 1);
-    if (c->step == CONN_STEP_RELAY || c->step == CONN_STEP_FLUSH) {
-        histogram_observe(&l->stats->duration, &histogram_duration, age_us);
-        conn_end_answer(c);
-    }
-    if (c->series != 0)
-        conn_count_route_end(c, reason);
     conn_log(c, reason, age_us);
     conn_setup_free(c);
     free(c->facts);
