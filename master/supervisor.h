@@ -203,6 +203,13 @@ void supervisor_stop_now(struct supervisor *sup);
  */
 bool supervisor_ask(struct supervisor *sup, unsigned slot, const struct ctl_query *query) MUST_CHECK;
 
+/**
+ * What cannot wait for the loop, for whoever holds it up with long work, to be called many times a second meanwhile: workers that have
+ * died are replaced, ones that hang are killed. Nobody is heard and nothing else goes on: a worker born here counts as starting until
+ * the loop turns again, though it serves. Calls on_log_drain and on_worker_died only. In any state, but not from a callback.
+ */
+void supervisor_attend(struct supervisor *sup);
+
 /** Workers wanted; slots at and behind this number may still relay old connections. */
 unsigned supervisor_worker_count(const struct supervisor *sup);
 

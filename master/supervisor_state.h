@@ -63,6 +63,7 @@ struct supervisor {
     uint64_t birth_count;    /* workers started so far */
     uint64_t restart_count;  /* workers that died and are to be replaced */
     unsigned respawn_cursor; /* the slot to look at first: no slot that dies at every start may keep others waiting */
+    uint64_t looked_ms;      /* monotonic: the last look at the slots */
     struct ev_signal child_watch;
     struct ev_timer look_timer;
     struct ev_timer respawn_timer;

@@ -315,16 +315,19 @@ static bool slot_try_reap(const struct worker_slot *slot, int *status_out)
     return true;
 }
 
+static void slot_reap(struct supervisor *sup, struct worker_slot *slot)
+{
+    int status;
+
+    if (worker_slot_has_process(slot) && slot_try_reap(slot, &status))
+        slot_on_death(sup, slot, status);
+}
+
 /* Only our own pids are asked for: other children are other people's, unless there are no other people. */
 static void supervisor_reap(struct supervisor *sup)
 {
-    for (unsigned i = 0; i < SHM_WORKERS_MAX; i++) {
-        struct worker_slot *slot = &sup->slots[i];
-        int status;
-
-        if (worker_slot_has_process(slot) && slot_try_reap(slot, &status))
-            slot_on_death(sup, slot, status);
-    }
+    for (unsigned i = 0; i < SHM_WORKERS_MAX; i++)
+        slot_reap(sup, &sup->slots[i]);
     if (getpid() == 1)
         reap_orphans(sup);
     supervisor_resize_advance(sup);
@@ -351,31 +354,68 @@ static void slot_dismiss(struct supervisor *sup, struct worker_slot *slot)
     worker_slot_send(slot, CTL_DRAIN, bytes_of(NULL, 0), -1);
 }
 
+static void slot_look(struct supervisor *sup, struct worker_slot *slot)
+{
+    uint64_t heartbeat = atomic_load_explicit(&slot_stats(slot)->heartbeat, memory_order_relaxed);
+
+    worker_slot_listen(slot, slot->index < sup->worker_count, heartbeat);
+    if (!worker_slot_has_process(slot))
+        return;
+    const char *reason = worker_slot_look(slot, heartbeat);
+    if (reason != NULL)
+        worker_slot_kill(slot, reason);
+}
+
 /* Set anew at every look, so that a loop that was held up looks once and not several times in a row. */
 static void on_look(struct ev_loop *loop, struct ev_timer *w, int revents)
 {
     struct supervisor *sup = supervisor_check(w->data);
+    uint64_t now_ms = clock_monotonic_ms();
 
     (void)revents;
     ev_timer_again(loop, w);
+    if (now_ms - sup->looked_ms < SLOT_LOOK_MS / 2)
+        return; /* supervisor_attend() was here */
+    sup->looked_ms = now_ms;
     for (unsigned i = 0; i < SHM_WORKERS_MAX; i++) {
         struct worker_slot *slot = &sup->slots[i];
 
         /* Memory of slots that were never used is not touched: reading would allocate it. */
         if (!worker_slot_has_process(slot) && i >= sup->worker_count)
             continue;
-        uint64_t heartbeat = atomic_load_explicit(&slot_stats(slot)->heartbeat, memory_order_relaxed);
-        worker_slot_listen(slot, i < sup->worker_count, heartbeat);
-        if (!worker_slot_has_process(slot))
-            continue;
-        const char *reason = worker_slot_look(slot, heartbeat);
-        if (reason != NULL)
-            worker_slot_kill(slot, reason);
-        slot_dismiss(sup, slot);
+        slot_look(sup, slot);
+        if (worker_slot_has_process(slot))
+            slot_dismiss(sup, slot);
     }
     supervisor_resize_look(sup);
     supervisor_note_ready(sup);
     supervisor_reap(sup);
+}
+
+/* Whose death makes no more of it than a replacement: closing sockets, or the end of all, have callbacks that are not for now. */
+static bool is_simple(const struct supervisor *sup, const struct worker_slot *slot)
+{
+    return worker_slot_is_serving(slot) && slot->index < sup->worker_count;
+}
+
+void supervisor_attend(struct supervisor *sup)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    bool is_look = now_ms - supervisor_check(sup)->looked_ms >= SLOT_LOOK_MS;
+
+    if (sup->phase != SUPERVISOR_RUNNING)
+        return;
+    if (is_look)
+        sup->looked_ms = now_ms;
+    for (unsigned i = 0; i < sup->worker_count; i++) {
+        struct worker_slot *slot = &sup->slots[i];
+
+        if (is_look && slot->state == SLOT_RUNNING) /* the others would have to be heard */
+            slot_look(sup, slot);
+        if (is_simple(sup, slot))
+            slot_reap(sup, slot);
+    }
+    supervisor_start_dead(sup);
 }
 
 void supervisor_watch_begin(struct supervisor *sup)
