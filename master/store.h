@@ -11,7 +11,7 @@ struct config;
 
 /*
  * The database: the source of truth for routes, firewall rules and stored connection limits. One process has it open at a time,
- * over one handle, from one thread. Nothing may be forked without exec while it is open, and nothing in that process may open and
+ * over one handle, from one thread at a time. Nothing may be forked without exec while it is open, and nothing in that process may open and
  * close the file by other means (that would drop SQLite's locks).
  *
  * Words: every function that can fail takes `why` (may not be NULL) and, unless it returns 0, adds to it one line for people that
@@ -83,6 +83,14 @@ struct store_check_result {
  * @return 0, or ERR_FOREIGN, ERR_NEWER, ERR_CORRUPT, ERR_SYSTEM, ERR_NO_MEMORY as store_open()
  */
 int store_check(const char *path, struct store_check_result *out, struct strbuf *why) MUST_CHECK;
+
+/**
+ * While something here takes long, fn is called again and again from within it, in the caller's thread: many times a millisecond while
+ * SQLite computes, every ASIDE_LOOK_MS (aside.h) while a commit of many changes or a snapshot is written to the disk. It may not use the
+ * store. NULL: nobody, and no second thread either.
+ */
+typedef void (*store_busy_fn)(void *context);
+void store_on_busy(struct store *store, store_busy_fn fn, void *context);
 
 /** The SQLite library at run time: "3.40.1". */
 const char *store_version_text(void);

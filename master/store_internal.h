@@ -118,7 +118,14 @@ struct store {
     bool is_doomed;       /* a change in it failed: it can only be rolled back */
     bool is_poisoned;     /* what reached the disk is not known: no more changes */
     int checkpoint_pages; /* a -wal of so many pages is folded in behind a commit */
+    store_busy_fn on_busy;
+    void *busy_context;
+    bool is_aside;      /* a thread of its own has the handle: nobody is called from within SQLite */
+    int changes_before; /* sqlite3_total_changes() when the transaction began */
 };
+
+/** Call fn in a way that may wait for the disk without holding up who waits for us (store_on_busy()). It may use the handle. */
+void store_run_aside(struct store *store, void (*fn)(void *context), void *context);
 
 /** Fold the -wal in whenever it has grown to store->checkpoint_pages, in place of SQLite's own way, which forgets what failed. */
 void store_watch_wal(struct store *store);

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aside.h"
 #include "err.h"
 #include "folder_sync.h"
 #include "log_event.h"
@@ -22,6 +23,7 @@
 
 #define BUSY_TIMEOUT_OPEN_MS 1000
 #define CHECKPOINT_PAGES     1000 /* SQLite's own default: some 4 MiB */
+#define PROGRESS_STEPS       1000 /* of SQLite's machine: some 50 us */
 #define BUSY_TIMEOUT_MS      250 /* the master does nothing else meanwhile; a change by hand takes a few milliseconds */
 
 enum handle_kind { HANDLE_WORK, HANDLE_IMMUTABLE, HANDLE_EXCLUSIVE };
@@ -268,6 +270,35 @@ static void close_handles(struct store *store, bool keep)
     store_file_close(&store->file, keep);
     store->magic = 0;
     free(store);
+}
+
+static int on_progress(void *context)
+{
+    struct store *store = context;
+
+    CHECK_MAGIC(store, STORE_MAGIC);
+    if (!store->is_aside)
+        store->on_busy(store->busy_context);
+    return 0; /* anything else would end the statement */
+}
+
+void store_on_busy(struct store *store, store_busy_fn fn, void *context)
+{
+    CHECK_MAGIC(store, STORE_MAGIC);
+    store->on_busy = fn;
+    store->busy_context = context;
+    sqlite3_progress_handler(store->db, PROGRESS_STEPS, fn != NULL ? on_progress : NULL, store);
+}
+
+void store_run_aside(struct store *store, void (*fn)(void *context), void *context)
+{
+    if (store->on_busy == NULL) {
+        fn(context);
+        return;
+    }
+    store->is_aside = true;
+    aside_run(fn, context, store->on_busy, store->busy_context);
+    store->is_aside = false;
 }
 
 int store_open(const char *path, struct store **out, struct strbuf *why)

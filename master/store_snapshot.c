@@ -51,6 +51,22 @@ static int make_durable(int fd, const char *path, struct strbuf *why)
     return folder_sync_of(path) == 0 ? 0 : system_error(path, "its folder cannot be written", why);
 }
 
+struct copying {
+    struct store *store;
+    const char *path;
+    int fd;
+    struct strbuf *why;
+    int rc;
+};
+
+static void copy(void *context)
+{
+    struct copying *c = context;
+
+    if ((c->rc = copy_into(c->store, c->path, c->why)) == 0)
+        c->rc = make_durable(c->fd, c->path, c->why);
+}
+
 int store_snapshot(struct store *store, const char *path, struct strbuf *why)
 {
     char target[STORE_PATH_MAX + 1];
@@ -61,8 +77,11 @@ int store_snapshot(struct store *store, const char *path, struct strbuf *why)
     CHECK(!store->in_transaction);
     if ((rc = store_path_set(path, target, why)) != 0)
         return rc;
-    if ((rc = make_target(target, &fd, why)) == 0 && (rc = copy_into(store, target, why)) == 0)
-        rc = make_durable(fd, target, why);
+    if ((rc = make_target(target, &fd, why)) == 0) {
+        struct copying c = {.store = store, .path = target, .fd = fd, .why = why};
+        store_run_aside(store, copy, &c);
+        rc = c.rc;
+    }
     if (fd >= 0) {
         if (rc != 0)
             (void)unlink(target);
