@@ -112,7 +112,11 @@ static int open_state(struct server *s)
     if (rc != 0)
         return fail_logged("cannot make shared memory", rc == ERR_SYSTEM ? strerror(errno) : err_text(rc));
     s->has_stats = true;
-    struct state_options options = {.loop = s->loop, .stats = s->stats.stats, .worker_slots = server_slots_to_start(s)};
+    struct state_options options = {.loop = s->loop,
+                                    .stats = s->stats.stats,
+                                    .worker_slots = server_slots_to_start(s),
+                                    .on_busy = server_attend,
+                                    .context = s};
     if (state_open(s->config->database_path, &options, &s->state, &why) != 0)
         return fail_logged("cannot open the database", text);
     return CLI_DONE;

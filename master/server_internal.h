@@ -38,6 +38,7 @@ struct server_notify {
     bool is_ready_lost; /* the manager did not take READY=1: once more */
     bool is_starving;   /* the watchdog gets nothing */
     unsigned ticks_since_said;
+    uint64_t fed_ms;              /* monotonic: when it last had anything, or should have */
     char said[SERVER_STATUS_MAX]; /* the status it has */
     char problem[256];            /* of the last reload; "" : none */
 };
@@ -105,6 +106,7 @@ struct server {
     struct reload_gate reload_gate;
     ev_timer reload_timer;       /* opens the gate */
     bool is_reload_waiting;      /* for a removed listener to be closed */
+    uint64_t attended_ms;        /* monotonic: by server_attend() */
     uint64_t settle_deadline_ms; /* until then workers wait for the names of backends */
     bool is_started;             /* workers were started */
     bool is_stopping;
@@ -132,6 +134,11 @@ void server_end_reload(struct server *s);
 
 /** Connections that all workers have open now. */
 uint64_t server_open_connections(const struct server *s);
+
+/* server_attend.c */
+
+/** To be called again and again, as often as one likes, by whatever holds the loop up; context is the server. Does what cannot wait. */
+void server_attend(void *context);
 
 /* server_sockets.c */
 
@@ -201,6 +208,9 @@ void server_admin_close(struct server *s);
 
 /** Read the environment and begin to tell; the loop must be there. */
 void server_notify_start(struct server *s);
+
+/** While the loop is held up: the watchdog gets what is due. */
+void server_notify_attend(struct server *s);
 
 /** All workers are ready. */
 void server_notify_ready(struct server *s);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "config.h"
 #include "log_event.h"
 #include "server_internal.h"
@@ -170,20 +171,35 @@ static void on_tick(EV_P_ ev_timer *timer, int revents)
         server_store_sockets(s);
 }
 
-static void on_watchdog(EV_P_ ev_timer *timer, int revents)
+static void feed(struct server *s)
 {
-    struct server *s = timer->data;
     struct server_notify *n = &s->notify;
     bool is_fed = s->is_stopping || supervisor_is_answering(s->supervisor);
 
-    (void)loop;
-    (void)revents;
-    CHECK_MAGIC(s, SERVER_MAGIC);
+    n->fed_ms = clock_monotonic_ms();
     if (is_fed)
         notify_send(&n->notify, "WATCHDOG=1");
     else if (!n->is_starving)
         log_text(LOG_ERROR, "a worker does not answer and cannot be replaced: the watchdog is not fed any more");
     n->is_starving = !is_fed;
+}
+
+static void on_watchdog(EV_P_ ev_timer *timer, int revents)
+{
+    struct server *s = timer->data;
+
+    (void)loop;
+    (void)revents;
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    feed(s);
+}
+
+void server_notify_attend(struct server *s)
+{
+    const struct server_notify *n = &s->notify;
+
+    if (ev_is_active(&n->watchdog) && clock_monotonic_ms() - n->fed_ms >= n->notify.watchdog_us / WATCHDOG_SHARE / 1000)
+        feed(s);
 }
 
 void server_notify_start(struct server *s)

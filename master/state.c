@@ -59,6 +59,15 @@ static int open_tables(struct state *s, const struct state_options *options, str
     return rc;
 }
 
+static int open_store(struct state *s, struct strbuf *why)
+{
+    int rc = store_open(s->database_path, &s->store, why);
+
+    if (rc == 0 && s->on_busy != NULL)
+        store_on_busy(s->store, s->on_busy, s->busy_context);
+    return rc;
+}
+
 int state_open(const char *database_path, const struct state_options *options, struct state **out, struct strbuf *why)
 {
     struct state *s = calloc(1, sizeof *s);
@@ -70,13 +79,15 @@ int state_open(const char *database_path, const struct state_options *options, s
     }
     s->magic = STATE_MAGIC;
     s->rate_fd = -1;
+    s->on_busy = options->on_busy;
+    s->busy_context = options->context;
     s->database_path = strdup(database_path);
     if (s->database_path == NULL) {
         strbuf_add(why, err_text(ERR_NO_MEMORY));
         state_close(&s);
         return ERR_NO_MEMORY;
     }
-    if ((rc = store_open(database_path, &s->store, why)) != 0 || (rc = open_tables(s, options, why)) != 0) {
+    if ((rc = open_store(s, why)) != 0 || (rc = open_tables(s, options, why)) != 0) {
         state_close(&s);
         return rc;
     }
@@ -122,7 +133,7 @@ bool state_is_suspended(const struct state *state)
 int state_resume(struct state *state, struct strbuf *why)
 {
     CHECK_MAGIC(state, STATE_MAGIC);
-    return store_open(state->database_path, &state->store, why);
+    return open_store(state, why);
 }
 
 int state_need_store(const struct state *state, struct strbuf *why)

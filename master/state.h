@@ -24,6 +24,10 @@ struct state_options {
     struct ev_loop *loop;    /* for the resolver; borrowed */
     struct shm_stats *stats; /* the readers' epoch pins; borrowed */
     unsigned worker_slots;   /* of these, the slots in use */
+
+    /** Called again and again while a call takes long, from within it: see store_on_busy(). May not use the state. NULL: nobody. */
+    void (*on_busy)(void *context);
+    void *context;
 };
 
 /** What loading found, for the log. */

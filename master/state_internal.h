@@ -25,6 +25,8 @@ struct state {
     uint64_t generation;
     char *database_path;
     struct store *store;
+    void (*on_busy)(void *context);
+    void *busy_context;
     struct tables *tables;
     struct backend_set *backends;
     struct backend_names *names;

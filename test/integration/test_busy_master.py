@@ -1,0 +1,195 @@
+"""
+Long work of the master on its database: workers that die or hang meanwhile are replaced before it ends, the watchdog is fed, and the work
+ends as it should. Asserted by the order of the log and of what clients see, never by a time.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from lib.admin import put
+from lib.config import Listener
+from lib.machine import require_ptrace
+from lib.manager import Manager
+from lib.streams import is_served
+from lib.waiting import wait_until
+
+MANY = 200000  # more than a second of SQLite's work
+SOME = 3000  # enough to be written aside
+
+
+class Call(threading.Thread):
+    """A call beside the test; result() is its answer, or raises what it raised."""
+
+    def __init__(self, call):
+        super().__init__(daemon=True)
+        self._call = call
+        self._outcome = None
+        self.start()
+
+    def run(self):
+        try:
+            self._outcome = (self._call(), None)
+        except Exception as error:  # pylint: disable=broad-exception-caught
+            self._outcome = (None, error)
+
+    def is_over(self):
+        return not self.is_alive()
+
+    def result(self):
+        self.join(120)
+        answer, error = self._outcome
+        if error is not None:
+            raise error
+        return answer
+
+
+@contextlib.contextmanager
+def slow_disk(pid, seconds):
+    """Every sync of this process, and of its threads, takes this long; a snapshot has seven, most of them SQLite's own."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    require_ptrace()
+    calls = "fsync,fdatasync"
+    tracer = subprocess.Popen(["strace", "-f", "-qq", "-e", "signal=none", "-o", os.devnull, "-e", f"trace={calls}", "-e",
+                               f"inject={calls}:delay_enter={int(seconds * 1e6)}", "-p", str(pid)], stdin=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: _is_traced(pid), 10, "strace")
+        yield
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(20)
+
+
+def _is_traced(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return not any(line.split() == ["TracerPid:", "0"] for line in f)
+
+
+def replaced_before(daemon, victim, slot, end):
+    """Was the victim's successor started before the log has the line `end`?"""
+    wait_until(lambda: any(e["msg"] == end for e in daemon.events()), 120, end)
+    events = daemon.events()
+    died = next(i for i, e in enumerate(events) if e["msg"] == "worker died" and e["pid"] == str(victim))
+    started = next(i for i, e in enumerate(events) if i > died and e["msg"] == "worker started" and e["worker"] == slot)
+    ended = max(i for i, e in enumerate(events) if e["msg"] == end)
+    return died < started < ended
+
+
+def puts(addr, backend, count):
+    return [put(addr, f"h{i}.example.com", backend) for i in range(count)]
+
+
+def wal_bytes(folder):
+    return os.stat(os.path.join(folder, "mc-proxy.db-wal")).st_size
+
+
+def snapshots(folder):
+    path = os.path.join(folder, "backups")
+    return os.listdir(path) if os.path.exists(path) else []
+
+
+@pytest.fixture
+def served(managed, echo):
+    """A ready daemon with a listener whose default route is the echo: (daemon, api, listener)."""
+    listener = Listener(routes=[f"* {echo.address}"])
+    daemon, api = managed([listener], workers=1)
+    daemon.wait_for_log(lambda e: e["msg"] == "server is ready")
+    return daemon, api, listener
+
+
+def test_a_worker_that_dies_during_a_large_list_of_changes_is_replaced_before_it_ends(served, tmp_path):
+    daemon, api, listener = served
+    victim = daemon.workers()[0]
+    changes = puts(listener.addr, "10.0.0.1:1", MANY)
+    call = Call(lambda: api.apply(*({"changes": changes[i:i + 20000]} for i in range(0, MANY, 20000)), timeout=120))
+    wait_until(lambda: wal_bytes(tmp_path) > 1 << 20, 60, "the changes to be under way", interval=0.001)
+    assert not call.is_over()
+    os.kill(victim, signal.SIGKILL)
+    assert is_served(daemon.port), "and its successor serves"
+    assert not call.is_over(), "then this says nothing: the list is too short"
+    assert call.result().routes_added == MANY
+    assert replaced_before(daemon, victim, "0", "changes applied")
+    assert is_served(daemon.port)
+    assert len(api.routes(listener.addr)) == MANY + 1
+
+
+@pytest.mark.parametrize("work", ["snapshot", "changes"])
+def test_a_worker_that_dies_while_the_disk_is_slow_is_replaced_before_it_has_synced(served, tmp_path, work):
+    daemon, api, listener = served
+    victim = daemon.workers()[0]
+    before = wal_bytes(tmp_path)
+    with slow_disk(daemon.pid, 0.4):
+        if work == "snapshot":
+            call, end = Call(lambda: api.Snapshot(timeout=60)), "snapshot written"
+            wait_until(lambda: snapshots(tmp_path), 30, "the snapshot to be under way")
+        else:
+            call, end = Call(lambda: api.apply({"changes": puts(listener.addr, "10.0.0.1:1", SOME)})), "changes applied"
+            wait_until(lambda: wal_bytes(tmp_path) > before, 30, "the changes to be written")
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: any(e["msg"] == "worker started" and e["pid"] != str(victim) for e in daemon.events()) or call.is_over(),
+                   30, "the replacement")
+        assert not call.is_over()
+        call.result()
+    assert replaced_before(daemon, victim, "0", end)
+    wait_until(lambda: any(e["msg"] == "worker ready" and e["pid"] != str(victim) for e in daemon.events()), what="it to be heard")
+    assert is_served(daemon.port)
+    assert len(api.routes(listener.addr)) == (1 if work == "snapshot" else SOME + 1)
+
+
+def test_a_worker_that_hangs_while_the_disk_is_slow_is_replaced_before_it_has_synced(served, tmp_path):
+    daemon, api, _ = served
+    victim = daemon.workers()[0]
+    with slow_disk(daemon.pid, 1):
+        call = Call(lambda: api.Snapshot(timeout=60))
+        wait_until(lambda: snapshots(tmp_path), 30, "the snapshot to be under way")
+        os.kill(victim, signal.SIGSTOP)
+        wait_until(lambda: any(e["msg"] == "worker killed" for e in daemon.events()) or call.is_over(), 30, "it to be found")
+        assert not call.is_over()
+        call.result()
+    assert replaced_before(daemon, victim, "0", "snapshot written")
+
+
+def test_the_watchdog_is_fed_while_the_disk_is_slow(new_daemon, admin, echo, tmp_path):
+    systemd = Manager(tmp_path, watchdog_s=0.6)
+    listener = Listener(routes=[f"* {echo.address}"])
+    daemon = new_daemon([listener], env=systemd.env, grpc={"addr": f"unix:{tmp_path}/admin.sock"}).start()
+    try:
+        systemd.wait_for("READY")
+        api = admin(f"unix:{tmp_path}/admin.sock")
+        with slow_disk(daemon.pid, 0.5):
+            call = Call(lambda: api.Snapshot(timeout=60))
+            wait_until(lambda: snapshots(tmp_path), 30, "the snapshot to be under way")
+            fed = len(systemd.messages("WATCHDOG"))
+            wait_until(lambda: len(systemd.messages("WATCHDOG")) >= fed + 4 or call.is_over(), 30, "the watchdog's food")
+            assert not call.is_over()
+            call.result()
+        daemon.stop()
+    finally:
+        systemd.close()
+
+
+def test_a_stop_and_a_reload_in_the_middle_come_after_it(served, tmp_path):
+    daemon, api, _ = served
+    with slow_disk(daemon.pid, 0.4):
+        call = Call(lambda: api.Snapshot(timeout=60))
+        wait_until(lambda: snapshots(tmp_path), 30, "the snapshot to be under way")
+        victim = daemon.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        daemon.signal(signal.SIGHUP)
+        path = call.result().path
+        daemon.wait_for_log(lambda e: e["msg"] == "configuration reloaded")
+        call = Call(lambda: api.Snapshot(timeout=60))
+        wait_until(lambda: len(snapshots(tmp_path)) == 2, 30, "the next one to be under way")
+        daemon.signal(signal.SIGTERM)
+        assert call.result().path != path
+    assert daemon.wait() == 0
+    order = [e["msg"] for e in daemon.events() if e["msg"] in ("snapshot written", "configuration reloaded", "server stopped") or
+             e["msg"].startswith("stopping")]
+    assert [msg.split(":")[0] for msg in order] == ["snapshot written", "configuration reloaded", "snapshot written", "stopping", "server stopped"]
+    assert replaced_before(daemon, victim, "0", "configuration reloaded")
