@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "clock.h"
 #include "fork_child.h"
 
 #define WORK_US 200000
@@ -63,13 +64,14 @@ static void test_who_waits_attends_to_other_things_in_its_own_thread(void **stat
     assert_true(w.is_done);
     assert_false(w.takes_signals);
     assert_false(pthread_equal(w.thread, pthread_self()));
-    assert_in_range(a.count, 2, WORK_US / (ASIDE_LOOK_MS * 1000)); /* fewer on a machine that is busy, but never more */
+    assert_true(a.count >= 2); /* some twenty, on a machine that is not busy */
     assert_int_equal(a.elsewhere, 0);
 }
 
 static void test_what_is_done_at_once_is_not_waited_for(void **state)
 {
     struct attendance a = {.thread = pthread_self()};
+    uint64_t began_ms = clock_monotonic_ms();
 
     (void)state;
     for (unsigned i = 0; i < 1000; i++) {
@@ -77,8 +79,8 @@ static void test_what_is_done_at_once_is_not_waited_for(void **state)
         aside_run(work, &w, attend, &a);
         assert_true(w.is_done);
     }
-    assert_in_range(a.count, 0,
-                    500); /* of a thousand; with a wait that sleeps through the end it would be all of them */
+    /* Less by far; so long if each waited for the next look. */
+    assert_true(clock_monotonic_ms() - began_ms < 1000 * ASIDE_LOOK_MS);
 }
 
 static void test_signals_of_the_caller_are_as_before(void **state)
