@@ -46,6 +46,6 @@ if(MCPROXY_TSAN)
     add_compile_definitions(MCPROXY_SANITIZED=1)
 endif()
 if(MCPROXY_COVERAGE)
-    add_compile_options(--coverage -O0)
+    add_compile_options(--coverage -O0 -fprofile-update=atomic) # some tests have threads
     add_link_options(--coverage)
 endif()

@@ -31,14 +31,24 @@
 const struct fault_call fault_calls[] = {FAULT_CALLS(AS_ROW)};
 const unsigned fault_call_count = CALL_COUNT;
 
-/* ---- a call that was not made, or not in full, must not swallow an edge of an edge-triggered set ---- */
+/* ---- what is known of a descriptor, from the calls that made it: to ask the kernel is more than a worker's filter lets pass ---- */
 
 #define FDS_MAX 65536
 
 static struct {
     int epoll_fd; /* plus one; 0: in no set */
     struct epoll_event event;
-} watched[FDS_MAX];
+    bool is_eventfd;
+    bool is_stream; /* a stream socket */
+} known[FDS_MAX];
+
+static bool is_knowable(int fd)
+{
+    return fd >= 0 && fd < FDS_MAX;
+}
+
+/* ---- a call that was not made, or not in full, must not swallow an edge of an edge-triggered set ---- */
+
 static void *real_epoll_ctl;
 
 /** The kernel reports what is still ready once more, as it would if the call had really found what it said. */
@@ -46,8 +56,8 @@ static void rearm(int fd)
 {
     int before = errno;
 
-    if (fd >= 0 && fd < FDS_MAX && watched[fd].epoll_fd > 0)
-        (void)REAL(epoll_ctl, watched[fd].epoll_fd - 1, EPOLL_CTL_MOD, fd, &watched[fd].event);
+    if (is_knowable(fd) && known[fd].epoll_fd > 0)
+        (void)REAL(epoll_ctl, known[fd].epoll_fd - 1, EPOLL_CTL_MOD, fd, &known[fd].event);
     errno = before;
 }
 
@@ -56,26 +66,24 @@ int epoll_ctl(int epoll_fd, int op, int fd, struct epoll_event *event)
     if (op != EPOLL_CTL_DEL && fault_strikes(CALL_epoll_ctl))
         return -1;
     int rc = REAL(epoll_ctl, epoll_fd, op, fd, event);
-    if (rc == 0 && fd >= 0 && fd < FDS_MAX) {
-        watched[fd].epoll_fd = op == EPOLL_CTL_DEL ? 0 : epoll_fd + 1;
+    if (rc == 0 && is_knowable(fd)) {
+        known[fd].epoll_fd = op == EPOLL_CTL_DEL ? 0 : epoll_fd + 1;
         if (event != NULL)
-            watched[fd].event = *event;
+            known[fd].event = *event;
     }
     return rc;
 }
 
-/* Reading and writing an eventfd takes no time and nothing else: it cannot fail, and libev relies on that. */
-static bool is_eventfd[FDS_MAX];
-
+/** Reading and writing an eventfd takes no time and nothing else: it cannot fail, and libev relies on that. */
 static bool strikes_fd(unsigned call, int fd)
 {
-    if ((fd >= 0 && fd < FDS_MAX && is_eventfd[fd]) || !fault_strikes(call))
+    if ((is_knowable(fd) && known[fd].is_eventfd) || !fault_strikes(call))
         return false;
     rearm(fd);
     return true;
 }
 
-static void *real_close, *real_getsockopt;
+static void *real_close;
 
 /* The descriptor is gone whatever close() says (close(2)). */
 int close(int fd)
@@ -83,8 +91,8 @@ int close(int fd)
     bool fails = fault_strikes(CALL_close);
     int error = errno;
 
-    if (fd >= 0 && fd < FDS_MAX)
-        watched[fd].epoll_fd = 0, is_eventfd[fd] = false;
+    if (is_knowable(fd))
+        memset(&known[fd], 0, sizeof known[fd]);
     int rc = REAL(close, fd);
     if (fails) {
         errno = error;
@@ -95,20 +103,10 @@ int close(int fd)
 
 /* ---- reads and writes that may be cut ---- */
 
-static bool is_stream(int fd)
-{
-    int type = 0, before = errno;
-    socklen_t len = sizeof type;
-    bool is_socket = REAL(getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0;
-
-    errno = before;
-    return is_socket && type == SOCK_STREAM;
-}
-
 /** How much of `len` bytes this call moves. */
 static size_t cut_stream(int fd, size_t len)
 {
-    return len > 1 && is_stream(fd) && fault_is_short() ? 1 : len;
+    return len > 1 && is_knowable(fd) && known[fd].is_stream && fault_is_short() ? 1 : len;
 }
 
 static size_t cut_file(size_t len)
@@ -133,24 +131,6 @@ STREAM_CALL(recv, (int fd, void *to, size_t len, int flags), fd, len, fd, to, fl
 STREAM_CALL(send, (int fd, const void *from, size_t len, int flags), fd, len, fd, from, part, flags)
 STREAM_CALL(read, (int fd, void *to, size_t len), fd, len, fd, to, part)
 STREAM_CALL(write, (int fd, const void *from, size_t len), fd, len, fd, from, part)
-
-static void *real_splice;
-
-ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t len, unsigned flags)
-{
-    if (fault_strikes(CALL_splice)) {
-        rearm(in);
-        rearm(out);
-        return -1;
-    }
-    size_t part = len > 1 && fault_is_short() ? 1 : len;
-    ssize_t n = REAL(splice, in, in_at, out, out_at, part, flags);
-    if (part < len) {
-        rearm(in);
-        rearm(out);
-    }
-    return n;
-}
 
 #define FILE_CALL(name, params, len, ...) \
     static void *real_##name;             \
@@ -203,12 +183,10 @@ ssize_t __recv_chk(int fd, void *to, size_t len, size_t room, int flags)
         return fault_strikes(CALL_##name) ? failed : REAL(name, __VA_ARGS__); \
     }
 
-FD_CALL(int, accept4, (int fd, struct sockaddr *sa, socklen_t *len, int flags), fd, sa, len, flags)
 FD_CALL(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags), fd, msg, flags)
 FD_CALL(ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags), fd, msg, flags)
 FD_CALL(ssize_t, writev, (int fd, const struct iovec *iov, int count), fd, iov, count)
 PLAIN_CALL(int, -1, connect, (int fd, const struct sockaddr *sa, socklen_t len), fd, sa, len)
-PLAIN_CALL(int, -1, socket, (int family, int type, int protocol), family, type, protocol)
 PLAIN_CALL(int, -1, socketpair, (int family, int type, int protocol, int out[2]), family, type, protocol, out)
 PLAIN_CALL(int, -1, bind, (int fd, const struct sockaddr *sa, socklen_t len), fd, sa, len)
 PLAIN_CALL(int, -1, listen, (int fd, int backlog), fd, backlog)
@@ -234,14 +212,32 @@ PLAIN_CALL(void *, MAP_FAILED, mmap, (void *at, size_t len, int prot, int flags,
            flags, fd, offset)
 PLAIN_CALL(int, -1, waitpid, (pid_t pid, int *status, int options), pid, status, options)
 
-static void *real_eventfd;
+static void *real_accept4, *real_socket, *real_eventfd, *real_getsockopt;
+
+int accept4(int fd, struct sockaddr *sa, socklen_t *len, int flags)
+{
+    int accepted = strikes_fd(CALL_accept4, fd) ? -1 : REAL(accept4, fd, sa, len, flags);
+
+    if (is_knowable(accepted))
+        known[accepted].is_stream = true; /* nobody here listens on anything else */
+    return accepted;
+}
+
+int socket(int family, int type, int protocol)
+{
+    int fd = fault_strikes(CALL_socket) ? -1 : REAL(socket, family, type, protocol);
+
+    if (is_knowable(fd))
+        known[fd].is_stream = (type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) == SOCK_STREAM;
+    return fd;
+}
 
 int eventfd(unsigned count, int flags)
 {
     int fd = fault_strikes(CALL_eventfd) ? -1 : REAL(eventfd, count, flags);
 
-    if (fd >= 0 && fd < FDS_MAX)
-        is_eventfd[fd] = true;
+    if (is_knowable(fd))
+        known[fd].is_eventfd = true;
     return fd;
 }
 

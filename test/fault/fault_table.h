@@ -41,7 +41,6 @@
     X(writev,         true,  ENOBUFS, EINTR, EPIPE, EAGAIN)                             \
     X(pread,          true,  EIO, EINTR)                                                \
     X(pwrite,         true,  ENOSPC, EIO, EINTR)                                        \
-    X(splice,         true,  ENOMEM, EINTR, EAGAIN)                                     \
     X(pipe2,          false, EMFILE, ENFILE)                                            \
     X(eventfd,        false, EMFILE)                                                    \
     X(timerfd_create, false, EMFILE)                                                    \

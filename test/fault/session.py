@@ -31,8 +31,9 @@ MAKE_MMDB = os.path.join(HERE, "..", "tools", "make_mmdb.py")
 VERDICTS = ("configuration reloaded", "not reloaded: the old configuration stays in force")
 # What the session itself causes tells nobody of a fault: it takes a listener away again, kills workers, and makes connections that end badly.
 OWN_WARNING = "the database keeps routes of listeners that the configuration no longer has; they are unused"
-OWN_REASONS = {"finished", "client_reset", "no_route", "backend_refused", "hello_malformed", "hello_timeout", "blocked_ip", "hello_eof",
-               "blocked_cidr", "blocked_country", "proxy_malformed", "proxy_timeout"}
+OWN_REASONS = {"endings": {"client_reset", "no_route", "backend_refused", "hello_malformed", "hello_timeout", "hello_eof"},
+               "proxy": {"proxy_malformed", "proxy_timeout"},
+               "firewall": {"blocked_ip", "blocked_cidr", "blocked_country"}}
 
 
 class Stuck(AssertionError):
@@ -63,6 +64,7 @@ class Session:
         os.makedirs(directory)
         os.chmod(directory, 0o755)
         self.noted = []  # what went wrong for clients
+        self.own_reasons = {"finished"}  # how the connections end of the stages that have been run
         echo, refusing = world.echo.address, world.refusing.address
         self.main = Listener([f"*.example.com {echo}", f"refused.example.com {refusing}", f"name.example.com localhost:{world.echo.port}",
                               f"pp.example.com {echo} send_proxy_protocol"], options={"no_route": "alert"})
@@ -267,6 +269,7 @@ class Session:
 
     def run(self, stage):
         self.shim.control.stage = self.STAGES.index(stage)
+        self.own_reasons |= OWN_REASONS.get(stage, set())
         getattr(self, stage)()
 
     # ---- what must hold afterwards
@@ -304,11 +307,10 @@ class Session:
 
     def reports(self, events):
         """Did anybody hear of the fault: a line of the log, an access line of a connection that failed, a client?"""
-        return bool(self.noted) or any(map(_tells_of_a_fault, events))
+        return bool(self.noted) or any(map(self._tells_of_a_fault, events))
 
-
-def _tells_of_a_fault(e):
-    if logs.is_access(e):
-        return e["reason"] not in OWN_REASONS
-    is_own = e["msg"] == OWN_WARNING or (e["msg"] == "worker died" and e.get("signal") == "9")
-    return e.get("level") in ("WARN", "ERROR") and not is_own
+    def _tells_of_a_fault(self, e):
+        if logs.is_access(e):
+            return e["reason"] not in self.own_reasons
+        is_own = e["msg"] == OWN_WARNING or (e["msg"] == "worker died" and e.get("signal") == "9")
+        return e.get("level") in ("WARN", "ERROR") and not is_own

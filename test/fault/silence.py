@@ -25,7 +25,7 @@ ROWS = [
         AGAIN),
     Row("accept4 recv send sendmsg write writev", "EAGAIN", "", AGAIN),
     Row("sendmsg", "ENOMEM ENOBUFS", "ctl_channel_send", "the message waits in the channel's queue and is sent a tenth of a second later"),
-    Row("sendmsg", "ENOMEM ENOBUFS", "control_tell_listener_removed", "the master is told with the next tick (control_send_rest)"),
+    Row("sendmsg", "ENOMEM ENOBUFS", "send_removed", "the master is told with the next tick (control_send_rest)"),
     Row("sendmsg", "ENOMEM ENOBUFS", "answer_query", "the master gets its answer with the next tick (control_send_rest)"),
     Row("recvmsg", "ENOMEM", "channel_receive", "the message waits in the socket and is read a tenth of a second later"),
     Row("close munmap", "", "", "the descriptor is gone whatever close() says (close(2)), and where bytes matter an fsync() has told before; "

@@ -36,21 +36,26 @@ class Symbols:
         return any(self.is_in(a, path) for a in addresses for _, _, path in self._maps
                    if os.path.basename(path).startswith(beginnings))
 
-    def name(self, address):
+    def _names_at(self, address):
         at = bisect.bisect_right(self._starts, address) - 1
         if at < 0 or address >= self._maps[at][1]:
-            return hex(address)
+            return (hex(address),)
         start, _, path = self._maps[at]
         return _addr2line(path, address - 1 - start)
 
     def names(self, addresses):
-        return [self.name(address) for address in addresses]
+        """The functions on the way, innermost first, those among them that the compiler has put into their callers."""
+        return [name for address in addresses for name in self._names_at(address)]
 
 
 @functools.cache
 def _addr2line(path, offset):
-    done = subprocess.run(["addr2line", "-f", "-s", "-e", path, hex(offset)], text=True, capture_output=True, check=False)
-    function, _, where = done.stdout.strip().partition("\n")
+    done = subprocess.run(["addr2line", "-f", "-i", "-s", "-e", path, hex(offset)], text=True, capture_output=True, check=False)
+    lines = done.stdout.splitlines()
+    return tuple(_name(path, offset, function, where) for function, where in zip(lines[::2], lines[1::2], strict=True))
+
+
+def _name(path, offset, function, where):
     if function in ("", "??"):
         return f"{os.path.basename(path)}+{offset:#x}"
     return f"{function} ({where.split(' ')[0]})" if not where.startswith("??") else f"{os.path.basename(path)}:{function}"

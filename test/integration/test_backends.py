@@ -45,9 +45,8 @@ def test_black_hole_does_not_hold_up_other_connections(proxy, backend):
     for _ in range(50):
         waiting.append(clients.connect(daemon.port))
         waiting[-1].sendall(hello.client_hello(b"hole.example.com"))
-    begun = time.monotonic()
     expect_echo(daemon.port)
-    assert time.monotonic() - begun < 1
+    assert not daemon.access_lines(reason="backend_timeout"), "it had to wait for one of them"
     for s in waiting:
         s.close()
 

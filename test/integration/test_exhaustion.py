@@ -50,17 +50,10 @@ def limit_worker(pid, option):
     subprocess.run(["prlimit", "--pid", str(pid), option], user=ids["Uid:"], group=ids["Gid:"], extra_groups=[], check=True)
 
 
-def replace_worker(daemon):
-    """A new worker, which takes over the limits that the master has now."""
-    old = daemon.workers()[0]
-    os.kill(old, signal.SIGKILL)
-    return wait_until(lambda: [pid for pid in daemon.workers() if pid != old], 10, "a new worker")[0]
-
-
 def test_worker_with_few_descriptors_serves_what_they_suffice_for_and_then_the_queue(proxy, echo):
     daemon = proxy(f"* {echo.address}", proxy={"shutdown_timeout": "30s"})
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (64, 64))
-    worker = replace_worker(daemon)
+    worker = daemon.replace_worker()
     waiting = [ask(daemon) for _ in range(60)]
     wait_until(lambda: echo.connections >= 16, what="the first connections to be served")
     time.sleep(0.5)

@@ -151,8 +151,7 @@ def test_the_silent_leave_three_quarters_of_the_descriptors_to_others(proxy, ech
     """The default, seen with few descriptors: a worker that has them for 400 connections lets 100 be silent."""
     daemon = proxy(f"* {echo.address}", proxy={"hello_timeout": "1h"})
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (864, 864))
-    os.kill(daemon.workers()[0], signal.SIGKILL)
-    wait_until(lambda: [e["msg"] for e in daemon.events()].count("worker ready") == 2, what="a worker with this limit")
+    daemon.replace_worker()
     flood = [silent(daemon, f"127.{2 + i}.1.1") for i in range(150)]
     evicted(daemon, 50)
     served = [silent(daemon, "127.1.1.1", HELLO) for _ in range(290)]

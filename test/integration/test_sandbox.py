@@ -32,12 +32,27 @@ def test_the_table_holds_what_was_promised():
     assert len(killed) > 80
 
 
+def text_of(path):
+    with open(os.path.join(os.path.dirname(__file__), "../..", path), encoding="utf-8") as f:
+        return f.read()
+
+
+def plain_and_narrow_calls():
+    """What worker/sandbox.c lets pass whatever its arguments, and what it lets pass in certain forms only."""
+    plain, _, narrow = text_of("worker/sandbox.c").partition("plain_calls[] = {")[2].partition("};")
+    return [set(re.findall(r"SCMP_SYS\((\w+)\)", part)) for part in (plain, narrow)]
+
+
+def test_documents_have_the_numbers_of_calls_that_pass():
+    plain, narrow = plain_and_narrow_calls()
+    assert f"| system calls | {len(plain)} freely, {len(narrow)} in certain forms only;" in text_of("docs/security.md")
+    assert f"lets {len(plain)} system calls pass and {len(narrow)} more in certain forms only;" in text_of("SECURITY.md").replace("\n", " ")
+
+
 def test_every_allowed_call_is_one_that_was_thought_about():
     """What is let pass whatever its arguments is a list to be looked at when it grows."""
-    path = os.path.join(os.path.dirname(__file__), "../../worker/sandbox.c")
-    with open(path, encoding="utf-8") as f:
-        plain = f.read().partition("plain_calls[] = {")[2].partition("};")[0]
-    allowed = set(re.findall(r"SCMP_SYS\((\w+)\)", plain))
+    allowed, narrow = plain_and_narrow_calls()
     assert len(allowed) == 34, sorted(allowed)
+    assert narrow == {"socket", "setsockopt", "mmap", "mprotect", "ioctl", "fcntl", "tgkill"}
     assert not allowed & {"open", "openat", "execve", "clone", "fork", "socket", "bind", "listen", "ioctl", "fcntl", "mmap", "mprotect",
                           "prctl", "kill", "pipe2", "splice", "tgkill", "setsockopt", "getsockopt"}

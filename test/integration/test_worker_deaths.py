@@ -3,14 +3,13 @@ Workers that are killed under load, and workers that hang. WORKER_KILLS=1000 kil
 are answered once a second.
 """
 
-import datetime
 import os
 import random
 import signal
 import statistics
 import time
 
-from lib import clients, procfs
+from lib import clients, logs, procfs
 from lib.killing import HELLO, Load, Workers, kill_worker
 from lib.machine import may_ptrace
 from lib.waiting import wait_until
@@ -57,11 +56,6 @@ def descriptors_of(daemon):
     return len(procfs.open_files(daemon.pid)) if may_ptrace() else 0
 
 
-def time_of(event):
-    """Of a log line, in seconds since 1970."""
-    return datetime.datetime.fromisoformat(event["time"].replace("Z", "+00:00")).timestamp()
-
-
 def test_a_stopped_worker_is_replaced_within_three_seconds_and_its_queue_is_served(proxy, echo):
     """By the times in the log. The median counts: on a busy machine the master itself may have to wait for a CPU now and then."""
     daemon = proxy(f"* {echo.address}")
@@ -76,7 +70,7 @@ def test_a_stopped_worker_is_replaced_within_three_seconds_and_its_queue_is_serv
         wait_until(lambda v=victim: workers.read() and v not in workers.read().values(), 15, "the replacement")
         killed = [e for e in daemon.events() if e["msg"] == "worker killed"]
         assert len(killed) == number + 1 and killed[-1]["pid"] == str(victim), killed
-        took.append(time_of([e for e in daemon.events() if e["msg"] == "worker started"][-1]) - stopped)
+        took.append(logs.time_of([e for e in daemon.events() if e["msg"] == "worker started"][-1]) - stopped)
         for s in waiting:
             assert clients.read_exactly(s, len(HELLO)) == HELLO
             s.close()

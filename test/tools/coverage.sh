@@ -15,10 +15,11 @@ cmake --build --preset coverage
 chmod -R a+rwX build-coverage
 if [ $# -eq 0 ]; then
     find build-coverage -name '*.gcda' -delete
-    set -- -L 'unit|fuzz|integration' # not those with threads: counters are not atomic
+    set -- -L 'unit|fuzz|integration|threads'
 fi
 failed=0
 # What counts is slower than what is shipped, and costs are those of the shipped: not among them.
+export PYTEST_ADDOPTS='-m "not measures"'
 ctest --preset coverage -j 2 -E 'integration.costs' "$@" || failed=$?
 # A branch that only a broken invariant takes (CHECK) is none; what cannot be counted is said beside the line (GCOVR_EXCL_).
 gcovr --root . --filter 'common/' --filter 'worker/' --filter 'master/' \

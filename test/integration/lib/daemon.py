@@ -20,10 +20,19 @@ _BAD_OUTPUT = re.compile(r"AddressSanitizer|LeakSanitizer|UndefinedBehavior|runt
 
 def is_sanitized():
     """Is the binary under test built with the address sanitizer? Bulk tests then move less."""
+    return _has_symbol(b"__asan_init")
+
+
+def is_shipped():
+    """Is it as it is shipped: without sanitizers and without counters of coverage? Either needs what the sandbox takes away."""
+    return not is_sanitized() and not _has_symbol(b"__gcov_exit")
+
+
+def _has_symbol(name):
     if not os.path.exists(BINARY):
         return False  # every test will say so
     with open(BINARY, "rb") as f:
-        return b"__asan_init" in f.read()
+        return name in f.read()
 
 
 def environment(extra=None):
@@ -166,6 +175,15 @@ class Daemon:
         """Waits for `count` lines of finished connections with these fields; returns the first."""
         wait_until(lambda: len(self.access_lines(**wanted)) >= count, timeout, f"{count} access line(s) with {wanted}")
         return self.access_lines(**wanted)[0]
+
+    # ---- its only worker
+
+    def replace_worker(self):
+        """Kills it once it is ready; returns the pid of its successor when that one is. It has the limits that the master has now."""
+        self.wait_for_log(lambda e: e["msg"] == "server is ready")
+        old = self.workers()[0]
+        os.kill(old, signal.SIGKILL)
+        return int(self.wait_for_log(lambda e: e["msg"] == "worker ready" and int(e["pid"]) != old, what="a new worker")["pid"])
 
     # ---- stopping
 

@@ -1,5 +1,6 @@
 """Reading the daemon's log lines: logfmt and JSON."""
 
+import datetime
 import json
 import re
 
@@ -45,6 +46,11 @@ def _text(value):
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def time_of(fields):
+    """Of a line, in seconds since 1970."""
+    return datetime.datetime.fromisoformat(fields["time"].replace("Z", "+00:00")).timestamp()
 
 
 def is_access(fields):
