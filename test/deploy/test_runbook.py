@@ -31,10 +31,16 @@ def commands(text):
     lines = [line for block in re.findall(r"^```sh\n(.*?)^```", text, re.S | re.M) for line in block.splitlines()]
     lines += re.findall(r"`(mc-proxy [^`\n]+)`", text)
     for line in lines:
-        for part in re.split(r"[|;]|&&|>", line):
-            words = shlex.split(part, comments=True)
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="|;&>")
+        lexer.whitespace_split = True
+        words = []
+        for word in [*lexer, ";"]:
+            if word.strip("|;&>"):
+                words.append(word)
+                continue
             if "mc-proxy" in words[:1]:
                 yield words[1:]
+            words = []
 
 
 def test_every_command_exists_with_every_option(run, runbook, program):
