@@ -80,13 +80,19 @@ static bool say_ready(struct server *s)
     return say(s, text);
 }
 
+/** The sockets go first: who reads no further than READY=1 would keep them open in the messages that he has not read. */
+static void store_and_say_ready(struct server *s)
+{
+    server_store_sockets(s);
+    s->notify.is_ready_lost = !say_ready(s);
+}
+
 void server_notify_ready(struct server *s)
 {
     if (s->notify.is_ready) /* workers that were added are ready, too */
         return;
     s->notify.is_ready = true;
-    s->notify.is_ready_lost = !say_ready(s);
-    server_store_sockets(s);
+    store_and_say_ready(s);
 }
 
 void server_notify_reloading(struct server *s)
@@ -106,8 +112,7 @@ void server_notify_reloaded(struct server *s, const char *problem)
     }
     if (!n->is_ready)
         return;
-    n->is_ready_lost = !say_ready(s);
-    server_store_sockets(s);
+    store_and_say_ready(s);
 }
 
 void server_notify_upgrade_failed(struct server *s, const char *problem)

@@ -159,6 +159,18 @@ def test_wrong_usage_is_2(arguments):
     assert done.stderr.strip()
 
 
+@pytest.mark.parametrize("before", [["-c"], ["--config"], ["--timeout", "3s", "-c"]])
+def test_options_may_stand_before_the_command(tmp_path, before):
+    done = run_command(*before, str(tmp_path / "missing.ini"), "listeners", "list")
+    assert done.returncode == 78 and "missing.ini: cannot be read" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["-c", "x.ini"], ["--json"], ["-c"], ["--config=x.ini", "--json"]])
+def test_options_without_a_command_are_wrong_usage(arguments):
+    done = run_command(*arguments)
+    assert done.returncode == 2 and "a command is missing" in done.stderr
+
+
 def test_every_command_that_is_listed_has_help():
     listed = re.findall(r"^  ([a-z-]+)  ", run_command("--help").stdout, re.MULTILINE)
     assert {"server", "check", "version"} <= set(listed)
