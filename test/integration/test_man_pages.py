@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from lib.daemon import run_command
+from lib.documents import problem_of
 
 _ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 PAGES = sorted(glob.glob(os.path.join(_ROOT, "docs", "man", "*.[0-9]")))
@@ -143,6 +144,15 @@ def test_mandoc_finds_nothing_wrong(path):
     # Whether other pages are installed is no matter of ours.
     problems = [line for line in done.stdout.splitlines() if "referenced manual not found" not in line]
     assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=os.path.basename)
+def test_examples_are_commands_with_their_options(path):
+    lines = re.findall(r"^[$#] ((?:.*\\e?\n)*.*)$", read(path), re.M)
+    words = [re.split(r"[|>]", re.sub(r"\\e?\n", " ", line))[0].split() for line in lines]
+    for line in [[word for word in one if word != "sudo"] for one in words]:
+        if line[:1] == ["mc-proxy"]:
+            assert problem_of(line[1:], lambda command: run_command(command, "--help").stdout) is None, line
 
 
 def test_there_are_pages():
