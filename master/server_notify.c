@@ -8,6 +8,7 @@
 
 #include "config.h"
 #include "log_event.h"
+#include "log_output.h"
 #include "server_internal.h"
 #include "supervisor.h"
 
@@ -54,13 +55,15 @@ static void make_status(const struct server *s, struct strbuf *out)
         add_running(s, out);
 }
 
-/** Send a state together with the status that goes with it. */
+/** Send a state together with the status that goes with it. Whoever then looks into the log finds there what has led to it. */
 static bool say(struct server *s, const char *state)
 {
     struct server_notify *n = &s->notify;
     char text[SERVER_STATUS_MAX];
     struct strbuf status = STRBUF_OF(text);
 
+    if (state[0] != '\0')
+        (void)log_output_flush(s->log, 0);
     make_status(s, &status);
     if (!notify_sendf(&n->notify, "%s%sSTATUS=%s", state, state[0] != '\0' ? "\n" : "", text))
         return false;

@@ -116,6 +116,19 @@ def test_missing_file_is_78(tmp_path):
     assert "none.ini" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["check", "server"])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: open(path, "x").close()], ids=["folder", "fifo", "file"])
+def test_what_is_no_socket_is_not_taken_for_one(write, tmp_path, command, make):
+    make(tmp_path / "taken")
+    addrs = [f"unix:{tmp_path}/free.sock", f"unix:{tmp_path}/taken"]
+    path = write(good(tmp_path, grpc={"addr": addrs}))
+    done = run_command(command, "-c", path)
+    assert done.returncode == 78, done.stderr
+    with open(path, encoding="ascii") as f:
+        line = f.read().splitlines().index(f"addr = {addrs[1]}") + 1
+    assert f"{path}:{line}: [grpc] addr: {addrs[1]}: something that is no socket is there" in done.stderr
+
+
 def test_check_opens_the_named_files(write, tmp_path):
     done = run_command("check", "-c", write(good(tmp_path, firewall={"geoip_db": str(tmp_path / "none.mmdb")})))
     assert done.returncode == 78
