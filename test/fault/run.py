@@ -166,7 +166,7 @@ class Bench:
         return results
 
     def _one(self, session, point):
-        session.noted.clear()
+        session.forget()
         events = len(session.daemon.events())
         before = session.descriptors()
         self.shim.arm_site(point)
