@@ -1,5 +1,6 @@
 """What systemd is told: readiness, reloads, the stop, status and watchdog, by a stand-in for its socket."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import time
 import pytest
 
 from lib import clients, procfs
+from lib.background import Background
 from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.daemon import BINARY, environment
@@ -134,9 +136,9 @@ def test_stopping_counts_what_is_left_and_asks_for_time(manager, start):
     assert stopping["STATUS"] == "stopping, 2 connections left"
     assert int(stopping["EXTEND_TIMEOUT_USEC"]) >= 2_000_000
     first.close()
-    systemd.wait_for(STATUS="stopping, 1 connection left", timeout=5)
+    systemd.wait_for(STATUS="stopping, 1 connection left")
     told = len(systemd.messages("EXTEND_TIMEOUT_USEC"))
-    systemd.wait_for("EXTEND_TIMEOUT_USEC", count=told + 2, timeout=5)
+    systemd.wait_for("EXTEND_TIMEOUT_USEC", count=told + 2)
     second.close()
     assert daemon.wait() == 0
 
@@ -146,15 +148,19 @@ def test_watchdog_is_fed_at_a_third_of_its_time(manager, start):
     daemon = start(systemd)
     systemd.wait_for("READY")
     fed = systemd.wait_for("WATCHDOG", count=2)
-    count = len(systemd.messages("WATCHDOG"))
-    time.sleep(2)
-    assert 7 <= len(systemd.messages("WATCHDOG")) - count <= 11
+
+    def is_as_often_as_that():  # in one of some tries: on a busy machine the daemon may be late, and so may we
+        count = len(systemd.messages("WATCHDOG"))
+        time.sleep(2)
+        return 7 <= len(systemd.messages("WATCHDOG")) - count <= 11
+
+    wait_until(is_as_often_as_that, 20, "ten times in two seconds")
     assert fed["WATCHDOG"] == "1"
     with established(daemon.port):
         daemon.signal(signal.SIGTERM)
         systemd.wait_for("STOPPING")
         count = len(systemd.messages("WATCHDOG"))
-        systemd.wait_for("WATCHDOG", count=count + 2, timeout=3)
+        systemd.wait_for("WATCHDOG", count=count + 2)
     assert daemon.wait() == 0
 
 
@@ -166,37 +172,55 @@ def test_watchdog_of_another_process_is_not_ours(manager, start):
     assert not systemd.messages("WATCHDOG")
 
 
+class StoppedForEver(Background):
+    """Stops every worker but one, and whoever replaces it, until the end."""
+
+    def __init__(self, daemon, good):
+        self._daemon, self._good = daemon, good
+        super().__init__(self._run)
+
+    def _signal(self, number, but=()):
+        found = set(self._daemon.workers()) - {self._good, *but}
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):  # killed, as it hung
+                os.kill(pid, number)
+        return found
+
+    def _run(self):
+        stopped = set()
+        while not self.pause(0.002):
+            stopped |= self._signal(signal.SIGSTOP, but=stopped)
+
+    def stop(self):
+        super().stop()
+        self._signal(signal.SIGCONT)
+
+
 def test_watchdog_starves_when_a_worker_does_not_answer_and_cannot_be_replaced(manager, start):
     """One that is replaced in time is no reason; one slot in which nobody comes to life for 15 s is."""
     systemd = manager(watchdog_s=0.9)
     daemon = start(systemd, server={"workers": 2})
     systemd.wait_for("READY")
-    good = daemon.workers()[0]
-    stopped = {daemon.workers()[1]}
-    os.kill(daemon.workers()[1], signal.SIGSTOP)
-    deadline = time.monotonic() + 40
     begun = time.monotonic()
-    while not [e for e in daemon.events() if "watchdog is not fed" in e["msg"]]:
-        assert time.monotonic() < deadline
-        for pid in daemon.workers():
-            if pid != good and pid not in stopped:
-                stopped.add(pid)
-                os.kill(pid, signal.SIGSTOP)
-        time.sleep(0.002)
-    assert time.monotonic() - begun > 10, "a replacement within its time is tolerated"
-    count = len(systemd.messages("WATCHDOG"))
-    time.sleep(1.5)
-    assert len(systemd.messages("WATCHDOG")) == count
-    systemd.wait_for("STATUS")
-    wait_until(lambda: "a worker does not answer" in systemd.status(), 8, "the status")
-    for pid in daemon.workers():
-        os.kill(pid, signal.SIGCONT)
-    systemd.wait_for("WATCHDOG", count=count + 2, timeout=15)
+    with StoppedForEver(daemon, daemon.workers()[0]):
+        daemon.wait_for_log(lambda e: "watchdog is not fed" in e["msg"], timeout=120)  # a replacement that we stop too late lives for a moment
+        assert time.monotonic() - begun > 10, "a replacement within its time is tolerated"
+
+        def starves():
+            count = len(systemd.messages("WATCHDOG"))
+            time.sleep(1.5)
+            return len(systemd.messages("WATCHDOG")) == count
+
+        wait_until(starves, 60, "silence")
+        wait_until(lambda: "a worker does not answer" in systemd.status(), 60, "the status")
+        count = len(systemd.messages("WATCHDOG"))
+    systemd.wait_for("WATCHDOG", count=count + 2, timeout=30)
 
 
 def test_workers_never_see_the_managers_socket(manager, start):
     systemd = manager(watchdog_s=5)
     daemon = start(systemd)
+    systemd.wait_for("READY")  # a worker that was only just forked has its master's
     for pid in daemon.workers():
         with open(f"/proc/{pid}/environ", "rb") as f:
             assert b"NOTIFY" not in f.read()
