@@ -6,7 +6,7 @@ enum close_class {
     CLOSE_CLASS_SERVED,   /* reached a backend, however it ended then */
     CLOSE_CLASS_REJECTED, /* the client's doing: limit, PROXY header, hello, no route */
     CLOSE_CLASS_BLOCKED,  /* by a firewall rule or the rate limit */
-    CLOSE_CLASS_FAILED,   /* no backend, or the proxy lacked something */
+    CLOSE_CLASS_FAILED,   /* no backend, the proxy lacked something, or a worker died */
     CLOSE_CLASSES,
 };
 

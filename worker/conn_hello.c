@@ -22,11 +22,20 @@
 /* unrecognized_name, fatal (RFC 8446 6.2, RFC 6066 3), in a record of TLS 1.2 form */
 static const uint8_t alert_unrecognized_name[] = {0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70};
 
+/** Nothing more comes, and that was too little. */
+static enum conn_next end_early(struct conn *c)
+{
+    if (c->step == CONN_STEP_HELLO)
+        return conn_end(c, CLOSE_HELLO_EOF);
+    c->setup->detail = "ended before the header was complete"; /* as a health check that knows of no header */
+    return conn_end(c, CLOSE_PROXY_MALFORMED);
+}
+
 /**
  * Read what the client has sent. The first bytes go to the process's buffer, as most hellos are complete at once; what came in
  * pieces is gathered in own_bytes.
  */
-static enum conn_next read_more(struct conn *c, enum close_reason eof_reason)
+static enum conn_next read_more(struct conn *c)
 {
     struct conn_setup *s = c->setup;
     struct worker *w = conn_worker(c);
@@ -50,7 +59,7 @@ static enum conn_next read_more(struct conn *c, enum close_reason eof_reason)
         return CONN_NEXT;
     }
     if (n == 0)
-        return conn_end(c, eof_reason);
+        return end_early(c);
     return errno == EAGAIN ? CONN_WAIT : conn_end(c, CLOSE_CLIENT_RESET);
 }
 
@@ -90,7 +99,7 @@ enum conn_next conn_step_proxy(struct conn *c)
 
     if (!c->front.is_readable)
         return CONN_WAIT;
-    enum conn_next next = read_more(c, CLOSE_PROXY_MALFORMED);
+    enum conn_next next = read_more(c);
     if (next != CONN_NEXT)
         return next;
     switch (proxy_header_parse(bytes_of(c->setup->bytes, c->setup->len), &header)) {
@@ -209,7 +218,7 @@ enum conn_next conn_step_hello(struct conn *c)
     if (s->len == 0 || s->needs_more) {
         if (!c->front.is_readable)
             return CONN_WAIT;
-        enum conn_next next = read_more(c, CLOSE_HELLO_EOF);
+        enum conn_next next = read_more(c);
         if (next == CONN_WAIT && s->len == 0)
             c->listener->early_wait = LISTENER_EARLY_READ_WAIT;
         if (next != CONN_NEXT)

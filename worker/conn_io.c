@@ -103,20 +103,38 @@ static __attribute__((noinline)) int wait_for_events(struct worker *w, struct ep
     return epoll_wait(w->epoll_fd, events, EVENTS_PER_TURN, -1);
 }
 
+static enum tag tag_in(const struct epoll_event *event)
+{
+    return event->data.u64 & TAG_MASK;
+}
+
+static bool has_loop(const struct epoll_event *events, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (tag_in(&events[i]) == TAG_LOOP)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * What the master says holds for everybody who comes after it was said: with news in the loop nobody is accepted in this turn. The next
+ * one, which does not wait, reports the listeners again.
+ */
 bool conn_io_turn(struct worker *w)
 {
     struct epoll_event events[EVENTS_PER_TURN];
-    bool is_loop_ready = false;
     int n = wait_for_events(w, events);
+    bool is_loop_ready = has_loop(events, n);
     uint32_t conns_before = w->conn_count;
 
     w->has_answer_ahead = false;
     for (int i = 0; i < n; i++) {
-        enum tag tag = events[i].data.u64 & TAG_MASK;
+        enum tag tag = tag_in(&events[i]);
         void *object = (void *)(uintptr_t)(events[i].data.u64 - tag); // NOLINT(performance-no-int-to-ptr)
-        if (tag == TAG_LOOP)
-            is_loop_ready = true;
-        else if (tag == TAG_LISTENER)
+        if (tag == TAG_LOOP || (tag == TAG_LISTENER && is_loop_ready))
+            continue;
+        if (tag == TAG_LISTENER)
             listener_accept(object);
         else
             w->has_answer_ahead |= take_conn_event(object, tag, events[i].events);

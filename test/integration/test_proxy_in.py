@@ -245,7 +245,7 @@ def test_end_of_stream_within_the_header(required):
             s.shutdown(1)
             with pytest.raises(ConnectionResetError):
                 assert s.recv(1) != b"", "a FIN and no reset"
-    required.wait_for_access(count=len(HEADERS), reason="proxy_malformed")
+    required.wait_for_access(count=len(HEADERS), reason="proxy_malformed", detail="ended before the header was complete")
 
 
 # ---- late

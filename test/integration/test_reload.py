@@ -1,5 +1,6 @@
 """SIGHUP: everything is read and checked first, then switched; no connection is lost, and a bad file changes nothing."""
 
+import os
 import signal
 import socket
 import threading
@@ -158,6 +159,25 @@ def test_properties_of_a_listener_change(running):
         s.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 443\r\n" + HELLO)
         assert clients.read_exactly(s, len(HELLO)) == HELLO
     daemon.wait_for_access(client="192.0.2.1:1000")
+
+
+def test_who_comes_after_a_reload_meets_the_new_configuration(running):
+    """Also at a worker that was busy meanwhile, and finds the news and the newcomer at once."""
+    daemon = running()
+    daemon.listeners[0].options["proxy_protocol"] = "required"
+    for pid in daemon.workers():
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        reload(daemon, text_of(daemon))
+        with clients.connect(daemon.port) as s:
+            s.sendall(HELLO)
+            for pid in daemon.workers():
+                os.kill(pid, signal.SIGCONT)
+            clients.expect_reset(s)
+    finally:
+        for pid in daemon.workers():
+            os.kill(pid, signal.SIGCONT)
+    daemon.wait_for_access(reason="proxy_malformed")
 
 
 def test_timeouts_hold_for_open_connections(running):
