@@ -126,6 +126,25 @@ def test_the_log_has_what_is_told(tmp_path):
                 assert process.wait(20) == 0
 
 
+def test_a_refused_reload_holds_no_address_when_it_is_told(new_daemon, tmp_path):
+    path = str(tmp_path / "told.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, clients.socket.create_server(("127.0.0.1", 0)) as taken:
+        told.bind(path)
+        told.settimeout(15)
+        daemon = new_daemon([Listener(["* 127.0.0.1:1"])], env={"NOTIFY_SOCKET": path}).start()
+        in_vain = [Listener(["* 127.0.0.1:1"], name=f"vain{i}") for i in range(20)]
+        last = Listener(["* 127.0.0.1:1"], name="taken", port=taken.getsockname()[1])
+        daemon.write_config(config_text(daemon.directory, [*daemon.listeners, *in_vain, last]))
+        for begin in (b"READY=1", b"RELOADING=1"):
+            while begin not in told.recv(8192):
+                pass
+            if begin == b"READY=1":
+                daemon.signal(signal.SIGHUP)
+        while b"the last reload failed" not in told.recv(8192):
+            pass
+        assert not {listener.port for listener in in_vain} & procfs.listening_ports()
+
+
 def test_stopping_counts_what_is_left_and_asks_for_time(manager, start):
     systemd = manager()
     daemon = start(systemd, proxy={"shutdown_timeout": "30s"})
