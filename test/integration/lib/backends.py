@@ -64,6 +64,8 @@ class Backend:
         except OSError as error:
             if error.errno != errno.ENOTCONN:  # shutdown() of what a peer has reset
                 self.errors.append(error)
+        except Exception as error:  # a script of the test has found something, or is wrong
+            self.errors.append(error)
         finally:
             with self._lock:
                 self._open.discard(connection)
