@@ -5,7 +5,9 @@ import time
 import pytest
 
 from lib import clients, hello
-from lib.backends import EchoBackend, HelloCheckBackend
+from lib.backends import EchoBackend, HelloCheckBackend, unsent_bytes
+from lib.config import config_text
+from lib.reloads import Reloads
 from lib.waiting import wait_until
 
 NAME = b"www.example.com"
@@ -142,30 +144,32 @@ def test_incomplete_is_reset_when_hello_timeout_has_passed_and_bytes_do_not_exte
     wrong = backend(EchoBackend)
     daemon = proxy(f"* {wrong.address}", proxy={"hello_timeout": "700ms"})
     wire = hello.client_hello(NAME)
-    s = clients.connect(daemon.port)
     begun = time.monotonic()
+    s = clients.connect(daemon.port)
     try:
         for n in range(len(wire) - 1 if trickle else 1):
             s.sendall(wire[n:n + 1])
             time.sleep(0.05)
-            assert time.monotonic() - begun < 5, "still open"
+            assert time.monotonic() - begun < 15, "still open"  # all of it takes 26 s
     except (ConnectionResetError, BrokenPipeError):
         s.close()
     else:
         clients.expect_reset(s)
-    took = time.monotonic() - begun
-    assert 0.6 < took < 3, took
-    assert daemon.wait_for_access()["reason"] == "hello_timeout"
+    assert time.monotonic() - begun > 0.6
+    line = daemon.wait_for_access()
+    assert line["reason"] == "hello_timeout" and int(line["duration_ms"]) < 7000, line
     assert wrong.connections == 0
 
 
 @pytest.mark.parametrize("pieces", [1, 3, 4, 5, 9, 40])
 def test_of_an_incomplete_hello_in_pieces_every_byte_is_counted(proxy, backend, pieces):
     """A hello in many pieces is not read while its record is incomplete; the access line knows of all of it nevertheless."""
-    daemon = proxy(f"* {backend(EchoBackend).address}", proxy={"hello_timeout": "1s"})
+    daemon = proxy(f"* {backend(EchoBackend).address}")
     wire = hello.hello_of_wire_size(3000, NAME)[:2000]
     s = clients.connect(daemon.port)
     clients.send_segments(s, wire, *range(12, 12 + pieces - 1))
+    wait_until(lambda: unsent_bytes(s) == 0, what="all of it to be there")
+    Reloads(daemon).reload(config_text(daemon.directory, daemon.listeners, proxy={"hello_timeout": "300ms"}))
     clients.expect_reset(s)
     line = daemon.wait_for_access()
     assert (line["reason"], line["bytes_in"]) == ("hello_timeout", "2000")

@@ -90,8 +90,9 @@ def watcher():
     made = []
 
     def start(api, **fields):
+        api.GetStatus()  # connected: calls go out in order
         made.append(Watcher(api, **fields))
-        time.sleep(0.3)  # the call has no first answer: until the workers know
+        listed(api)  # the call has no first answer, but this one comes behind it, to the server and from there to every worker
         return made[-1]
 
     yield start
@@ -229,10 +230,14 @@ def test_what_is_listed(managed, echo, clients):
         assert rows["{}:{}".format(*waiting.getsockname())].state == "hello"
     assert len({c.conn for c in rows.values()}) == 4
     time.sleep(1)
-    ours[0].sendall(b"x")
-    assert read_exactly(ours[0], 1) == b"x"
-    idle = {c.client: c.idle_ms for c in listed(api)}
-    assert idle["{}:{}".format(*ours[0].getsockname())] < 900 <= idle["{}:{}".format(*ours[1].getsockname())]
+
+    def only_one_was_used():
+        ours[0].sendall(b"x")
+        assert read_exactly(ours[0], 1) == b"x"
+        idle = {c.client: c.idle_ms for c in listed(api)}
+        return idle["{}:{}".format(*ours[0].getsockname())] < 900 <= idle["{}:{}".format(*ours[1].getsockname())]
+
+    wait_until(only_one_was_used, what="one that is idle and one that is not")
 
 
 def test_filters_of_lists(managed, echo, clients):
@@ -375,13 +380,13 @@ def test_a_worker_that_dies_meanwhile_is_left_out(managed, echo):
 
 def test_a_retiring_worker_is_asked_too(managed, echo, clients):
     daemon, api = managed([route_to(echo)], proxy={"idle_timeout": "10m"})
-    ours = [clients(daemon.port) for _ in range(12)]
+    ours = [clients(daemon.port) for _ in range(40)]  # some at each worker
     with open(daemon.config_path, encoding="utf-8") as f:
         daemon.write_config(f.read().replace("workers = 2", "workers = 1"))
     daemon.signal(signal.SIGHUP)
     wait_until(lambda: [w.state for w in api.GetStatus().workers] == ["running", "retiring"], what="a worker that retires")
-    assert len(listed(api)) == 12
-    assert api.CloseConnections(client_cidr="127.0.0.1").closed == 12
+    assert len(listed(api)) == 40
+    assert api.CloseConnections(client_cidr="127.0.0.1").closed == 40
     assert all(was_reset(s) for s in ours)
 
 
@@ -415,14 +420,14 @@ def test_a_slow_watcher_loses_records_and_is_told_how_many(managed, echo, watche
     quick = watcher(api)
     with h2raw.H2Raw.unix(f"{tmp_path}/admin.sock", path="/mc_proxy.v1.ProxyAdminService/WatchConnections") as slow:
         slow.hello()
-        slow.send(slow.open(), h2raw.frame(h2raw.DATA, h2raw.END_STREAM, 1, h2raw.message(b"")))
-        time.sleep(0.5)
+        slow.send(slow.open(), h2raw.frame(h2raw.DATA, h2raw.END_STREAM, 1, h2raw.message(b"")), h2raw.frame(h2raw.PING, 0, 0, bytes(8)))
+        assert slow.wait(lambda: slow.count(h2raw.PING)), "the answer behind the call"
         flood(daemon.port, count)
         quick.wait(count, timeout=60)
         assert quick.lost == 0
         wide = (1 << 30).to_bytes(4, "big")
         slow.send(*(h2raw.frame(h2raw.WINDOW_UPDATE, 0, stream, wide) for stream in (0, 1)))
-        assert slow.wait(lambda: sum(m.HasField("connection") + m.lost for m in responses(slow)) >= count)
+        assert slow.wait(lambda: sum(m.HasField("connection") + m.lost for m in responses(slow)) >= count, timeout=30)
         got = responses(slow)
         lost = sum(m.lost for m in got)
         assert 0 < lost == count - sum(m.HasField("connection") for m in got)

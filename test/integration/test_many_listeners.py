@@ -76,6 +76,7 @@ def test_limit_of_descriptors_that_is_low_for_the_configuration_is_told(new_daem
     popen = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda *args, **kwargs: popen(*args, **limited(limit), **kwargs))
     daemon = new_daemon([Listener(options=options)], server={"workers": 2}).start()
+    daemon.wait_for_log(lambda e: e["msg"] == "server is ready")
     told = [e for e in daemon.events() if "limit of open files is low" in e["msg"]]
     assert len(told) == (said is not None), told
     for key, value in (said or {}).items():

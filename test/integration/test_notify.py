@@ -1,14 +1,19 @@
 """What systemd is told: readiness, reloads, the stop, status and watchdog, by a stand-in for its socket."""
 
+import contextlib
 import os
 import signal
+import socket
+import subprocess
 import time
 
 import pytest
 
 from lib import clients, procfs
+from lib.background import Background
 from lib.backends import EchoBackend
 from lib.config import Listener, config_text
+from lib.daemon import BINARY, environment
 from lib.manager import Manager
 from lib.streams import established
 from lib.waiting import wait_until
@@ -93,6 +98,34 @@ def test_each_reload_is_reloading_with_its_time_and_then_ready(manager, start):
     assert len(systemd.messages("READY")) == len(systemd.messages("RELOADING")) + 1
 
 
+def test_the_log_has_what_is_told(tmp_path):
+    """Standard error is a file, so what has been written can be seen without waiting for anybody to read it."""
+    path, config = str(tmp_path / "told.sock"), tmp_path / "mc-proxy.ini"
+    config.write_text(config_text(str(tmp_path), [Listener(["* 127.0.0.1:1"])]))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, open(tmp_path / "log", "w+", encoding="utf-8") as log:
+        told.bind(path)
+        told.settimeout(15)
+        with subprocess.Popen([BINARY, "server", "-c", str(config)], cwd=tmp_path, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=log, env=environment({"NOTIFY_SOCKET": path})) as process:
+            def log_at(word):
+                while word not in told.recv(8192):
+                    pass
+                with open(log.name, encoding="utf-8") as f:
+                    return f.read()
+
+            try:
+                assert 'msg="server is ready"' in log_at(b"READY=1")
+                for turn in range(1, 6):
+                    config.write_text("[bad")
+                    process.send_signal(signal.SIGHUP)
+                    assert log_at(b"READY=1").count('msg="not reloaded') == turn
+                process.terminate()
+                assert 'msg="stopping' in log_at(b"STOPPING=1")
+            finally:
+                process.terminate()
+                assert process.wait(20) == 0
+
+
 def test_stopping_counts_what_is_left_and_asks_for_time(manager, start):
     systemd = manager()
     daemon = start(systemd, proxy={"shutdown_timeout": "30s"})
@@ -103,9 +136,9 @@ def test_stopping_counts_what_is_left_and_asks_for_time(manager, start):
     assert stopping["STATUS"] == "stopping, 2 connections left"
     assert int(stopping["EXTEND_TIMEOUT_USEC"]) >= 2_000_000
     first.close()
-    systemd.wait_for(STATUS="stopping, 1 connection left", timeout=5)
+    systemd.wait_for(STATUS="stopping, 1 connection left")
     told = len(systemd.messages("EXTEND_TIMEOUT_USEC"))
-    systemd.wait_for("EXTEND_TIMEOUT_USEC", count=told + 2, timeout=5)
+    systemd.wait_for("EXTEND_TIMEOUT_USEC", count=told + 2)
     second.close()
     assert daemon.wait() == 0
 
@@ -115,15 +148,19 @@ def test_watchdog_is_fed_at_a_third_of_its_time(manager, start):
     daemon = start(systemd)
     systemd.wait_for("READY")
     fed = systemd.wait_for("WATCHDOG", count=2)
-    count = len(systemd.messages("WATCHDOG"))
-    time.sleep(2)
-    assert 7 <= len(systemd.messages("WATCHDOG")) - count <= 11
+
+    def is_as_often_as_that():  # in one of some tries: on a busy machine the daemon may be late, and so may we
+        count = len(systemd.messages("WATCHDOG"))
+        time.sleep(2)
+        return 7 <= len(systemd.messages("WATCHDOG")) - count <= 11
+
+    wait_until(is_as_often_as_that, 20, "ten times in two seconds")
     assert fed["WATCHDOG"] == "1"
     with established(daemon.port):
         daemon.signal(signal.SIGTERM)
         systemd.wait_for("STOPPING")
         count = len(systemd.messages("WATCHDOG"))
-        systemd.wait_for("WATCHDOG", count=count + 2, timeout=3)
+        systemd.wait_for("WATCHDOG", count=count + 2)
     assert daemon.wait() == 0
 
 
@@ -135,37 +172,55 @@ def test_watchdog_of_another_process_is_not_ours(manager, start):
     assert not systemd.messages("WATCHDOG")
 
 
+class StoppedForEver(Background):
+    """Stops every worker but one, and whoever replaces it, until the end."""
+
+    def __init__(self, daemon, good):
+        self._daemon, self._good = daemon, good
+        super().__init__(self._run)
+
+    def _signal(self, number, but=()):
+        found = set(self._daemon.workers()) - {self._good, *but}
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):  # killed, as it hung
+                os.kill(pid, number)
+        return found
+
+    def _run(self):
+        stopped = set()
+        while not self.pause(0.002):
+            stopped |= self._signal(signal.SIGSTOP, but=stopped)
+
+    def stop(self):
+        super().stop()
+        self._signal(signal.SIGCONT)
+
+
 def test_watchdog_starves_when_a_worker_does_not_answer_and_cannot_be_replaced(manager, start):
     """One that is replaced in time is no reason; one slot in which nobody comes to life for 15 s is."""
     systemd = manager(watchdog_s=0.9)
     daemon = start(systemd, server={"workers": 2})
     systemd.wait_for("READY")
-    good = daemon.workers()[0]
-    stopped = {daemon.workers()[1]}
-    os.kill(daemon.workers()[1], signal.SIGSTOP)
-    deadline = time.monotonic() + 40
     begun = time.monotonic()
-    while not [e for e in daemon.events() if "watchdog is not fed" in e["msg"]]:
-        assert time.monotonic() < deadline
-        for pid in daemon.workers():
-            if pid != good and pid not in stopped:
-                stopped.add(pid)
-                os.kill(pid, signal.SIGSTOP)
-        time.sleep(0.002)
-    assert time.monotonic() - begun > 10, "a replacement within its time is tolerated"
-    count = len(systemd.messages("WATCHDOG"))
-    time.sleep(1.5)
-    assert len(systemd.messages("WATCHDOG")) == count
-    systemd.wait_for("STATUS")
-    wait_until(lambda: "a worker does not answer" in systemd.status(), 8, "the status")
-    for pid in daemon.workers():
-        os.kill(pid, signal.SIGCONT)
-    systemd.wait_for("WATCHDOG", count=count + 2, timeout=15)
+    with StoppedForEver(daemon, daemon.workers()[0]):
+        daemon.wait_for_log(lambda e: "watchdog is not fed" in e["msg"], timeout=120)  # a replacement that we stop too late lives for a moment
+        assert time.monotonic() - begun > 10, "a replacement within its time is tolerated"
+
+        def starves():
+            count = len(systemd.messages("WATCHDOG"))
+            time.sleep(1.5)
+            return len(systemd.messages("WATCHDOG")) == count
+
+        wait_until(starves, 60, "silence")
+        wait_until(lambda: "a worker does not answer" in systemd.status(), 60, "the status")
+        count = len(systemd.messages("WATCHDOG"))
+    systemd.wait_for("WATCHDOG", count=count + 2, timeout=30)
 
 
 def test_workers_never_see_the_managers_socket(manager, start):
     systemd = manager(watchdog_s=5)
     daemon = start(systemd)
+    systemd.wait_for("READY")  # a worker that was only just forked has its master's
     for pid in daemon.workers():
         with open(f"/proc/{pid}/environ", "rb") as f:
             assert b"NOTIFY" not in f.read()
