@@ -144,7 +144,7 @@ class Daemon:
 
     @property
     def returncode(self):
-        return self._process.poll()
+        return self._process and self._process.poll()
 
     def workers(self):
         return procfs.children(self.pid)
