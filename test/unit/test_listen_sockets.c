@@ -386,7 +386,8 @@ static void test_balance_spares_the_last_sockets(void **state)
         for (; (fd = accept4(fds[i], NULL, NULL, SOCK_CLOEXEC)) >= 0; hits[i]++)
             close(fd);
         if (i == 1 && hits[0] + hits[1] < 64) { /* the last word of a handshake may still be on its way */
-            assert_true(poll((struct pollfd[]){{.fd = fds[0], .events = POLLIN}, {.fd = fds[1], .events = POLLIN}}, 2, 10000) > 0);
+            assert_true(poll((struct pollfd[]){{.fd = fds[0], .events = POLLIN}, {.fd = fds[1], .events = POLLIN}}, 2,
+                             10000) > 0);
             i = UINT_MAX; /* all again */
         }
     }

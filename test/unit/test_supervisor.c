@@ -85,7 +85,8 @@ static void test_a_killed_worker_is_replaced_at_once_and_its_counts_are_taken_ba
     assert_int_equal(log_count(f, "signal=9"), 1);
     WAIT_UNTIL(f, slot_is(f, 0, "running"));
     assert_int_equal(client_ask(f, port).pid, slot_pid(f, 0));
-    for (unsigned tries = 0; replaced_ms >= 1000; tries++) { /* we may have had to wait for a processor; five are replaced at once */
+    for (unsigned tries = 0; replaced_ms >= 1000;
+         tries++) { /* we may have had to wait for a processor; five are replaced at once */
         assert_true(tries < 4);
         replaced_ms = kill_and_wait(f, 0);
         WAIT_UNTIL(f, slot_is(f, 0, "running"));
