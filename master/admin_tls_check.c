@@ -57,16 +57,15 @@ static bool can_read(const struct tls_check *c, enum admin_tls_file file, const 
     return true;
 }
 
-static void check_dates(const struct tls_check *c)
+/** consequence: what comes of a wrong date. */
+static void check_dates(const struct tls_check *c, enum admin_tls_file file, const X509 *cert, const char *consequence)
 {
-    const X509 *cert = SSL_CTX_get0_certificate(c->ctx);
-
     if (cert == NULL)
         return;
     if (X509_cmp_current_time(X509_get0_notAfter(cert)) < 0)
-        report(c, ADMIN_TLS_CERT, true, "the certificate has expired; clients will refuse it");
+        report(c, file, true, "the certificate has expired; %s", consequence);
     if (X509_cmp_current_time(X509_get0_notBefore(cert)) > 0)
-        report(c, ADMIN_TLS_CERT, true, "the certificate is not valid yet; clients will refuse it");
+        report(c, file, true, "the certificate is not valid yet; %s", consequence);
 }
 
 static bool check_cert(const struct tls_check *c, const char *path)
@@ -78,7 +77,7 @@ static bool check_cert(const struct tls_check *c, const char *path)
         report(c, ADMIN_TLS_CERT, false, "holds no usable certificate: %s; expected a PEM certificate chain", reason());
         return false;
     }
-    check_dates(c);
+    check_dates(c, ADMIN_TLS_CERT, SSL_CTX_get0_certificate(c->ctx), "clients will refuse it");
     return true;
 }
 
@@ -127,9 +126,17 @@ static void check_key(const struct tls_check *c, const char *path, bool has_cert
 
 static void check_ca(const struct tls_check *c, const char *path)
 {
+    if (!can_read(c, ADMIN_TLS_CA, path))
+        return;
     ERR_clear_error();
-    if (can_read(c, ADMIN_TLS_CA, path) && SSL_CTX_load_verify_file(c->ctx, path) != 1)
+    if (SSL_CTX_load_verify_file(c->ctx, path) != 1) {
         report(c, ADMIN_TLS_CA, false, "holds no usable certificate: %s; expected PEM certificates of a CA", reason());
+        return;
+    }
+    STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(SSL_CTX_get_cert_store(c->ctx));
+    for (int i = 0; i < sk_X509_OBJECT_num(all); i++)
+        check_dates(c, ADMIN_TLS_CA, X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i)),
+                    "nobody can use a certificate of this CA");
 }
 
 void admin_tls_check(const struct admin_tls_files *files, admin_tls_report_fn report_fn, void *context)

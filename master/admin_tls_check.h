@@ -18,8 +18,9 @@ struct admin_tls_files {
 typedef void (*admin_tls_report_fn)(void *context, enum admin_tls_file file, bool is_warning, const char *text);
 
 /**
- * Look at the files that TLS of the admin API needs, at either end, the way the server loads them, and report every problem: unreadable, no PEM, a
- * key that asks for a passphrase or belongs to another certificate; as warnings a certificate that has run out or is not valid yet.
+ * Look at the files that TLS of the admin API needs, at either end, the way the server loads them, and report every problem:
+ * unreadable, no PEM, a key that asks for a passphrase or belongs to another certificate; as warnings a certificate, be it the CA's,
+ * that has run out or is not valid yet.
  */
 void admin_tls_check(const struct admin_tls_files *files, admin_tls_report_fn report, void *context);
 

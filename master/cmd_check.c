@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "config_check.h"
+#include "config_origin.h"
 #include "err.h"
 #include "store.h"
 
@@ -45,6 +46,21 @@ static int check_database(const struct cli_command *command, const char *path, s
     return rc;
 }
 
+/** A server refuses to start with a rule that it cannot keep. */
+static bool lacks_geoip(const struct config *config, const struct store_check_result *database)
+{
+    char data[4096 + 512]; /* a path and a section */
+    struct strbuf place = STRBUF_OF(data);
+
+    if (config->geoip_db != NULL || database->country_rules == 0)
+        return false;
+    config_origin_describe(config->origin, CONFIG_FIREWALL, "geoip_db", &place);
+    fprintf(stderr,
+            "%sis not set, but the database has %llu country rule%s; expected a MaxMind DB file with countries\n", data,
+            (unsigned long long)database->country_rules, database->country_rules == 1 ? "" : "s");
+    return true;
+}
+
 /** What the configuration names is looked at even if it has errors elsewhere. */
 static int check_named(const struct cli_command *command, const struct config *config, bool is_valid,
                        struct config_errors *errors)
@@ -56,7 +72,7 @@ static int check_named(const struct cli_command *command, const struct config *c
     print_errors(errors);
     if (config->database_path != NULL)
         database_rc = check_database(command, config->database_path, &database);
-    if (!is_valid || rc != 0)
+    if (lacks_geoip(config, &database) || !is_valid || rc != 0)
         return CLI_CONFIG;
     if (database_rc != 0)
         return CLI_FAILED;

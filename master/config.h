@@ -41,6 +41,7 @@ struct config_grpc_addr {
     bool is_unix;
     char *path;              /* is_unix: absolute */
     struct listen_addr addr; /* otherwise */
+    unsigned line;           /* of the file */
 };
 
 /** A list of strings in the order of the file; each canonical. */

@@ -3,6 +3,7 @@
 #include "config_check.h"
 
 #include <pwd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "admin_tls_check.h"
@@ -49,6 +50,22 @@ static void check_geoip(const struct file_check *c)
         add_problem(c, CONFIG_FIREWALL, "geoip_db", false, c->config->geoip_db, data);
 }
 
+/** What is no socket is not replaced. Whether there is a folder is not asked: a service manager may make it for the start. */
+static void check_unix_sockets(const struct file_check *c)
+{
+    for (unsigned i = 0; i < c->config->grpc_addr_count; i++) {
+        const struct config_grpc_addr *addr = &c->config->grpc_addrs[i];
+        char data[4096 + 512]; /* a path and a section */
+        struct strbuf place = STRBUF_OF(data);
+        struct stat st;
+        if (!addr->is_unix || lstat(addr->path, &st) != 0 || S_ISSOCK(st.st_mode))
+            continue;
+        config_origin_describe_line(c->config->origin, addr->line, CONFIG_GRPC, "addr", &place);
+        config_errors_add(c->errors, "%s%s: something that is no socket is there; remove it or choose another path",
+                          data, addr->text);
+    }
+}
+
 /** Only root can become another user; for anybody else the key has no meaning. */
 static void check_user(const struct file_check *c)
 {
@@ -72,6 +89,7 @@ int config_check_files(const struct config *config, struct config_errors *errors
 
     if (config->user != NULL)
         check_user(&c);
+    check_unix_sockets(&c);
     if (tls.cert_path != NULL || tls.key_path != NULL || tls.ca_path != NULL)
         admin_tls_check(&tls, on_tls_problem, &c);
     if (config->geoip_db != NULL)

@@ -164,6 +164,7 @@ int config_store_grpc_addr(struct config_builder *b, const struct config_key *ke
         free(fresh.path);
         return ERR_NO_MEMORY;
     }
+    fresh.line = b->place.site.line;
     config->grpc_addrs[config->grpc_addr_count++] = fresh;
     return config_builder_note(b, key, data);
 }

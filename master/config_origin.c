@@ -59,3 +59,9 @@ void config_origin_describe(const struct config_origin *origin, enum config_sect
         strbuf_addf(out, "%s: ", origin->path);
     strbuf_addf(out, "[%s] %s: ", config_section_name(section), key);
 }
+
+void config_origin_describe_line(const struct config_origin *origin, unsigned line, enum config_section section,
+                                 const char *key, struct strbuf *out)
+{
+    strbuf_addf(out, "%s:%u: [%s] %s: ", origin->path, line, config_section_name(section), key);
+}

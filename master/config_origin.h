@@ -30,4 +30,8 @@ const char *config_origin_keep_name(struct config_origin *origin, struct bytes n
 void config_origin_describe(const struct config_origin *origin, enum config_section section, const char *key,
                             struct strbuf *out);
 
+/** The same for an item of a list, which has a line of its own. */
+void config_origin_describe_line(const struct config_origin *origin, unsigned line, enum config_section section,
+                                 const char *key, struct strbuf *out);
+
 #endif

@@ -67,7 +67,7 @@ static int run_command(const char *name, int argc, char **argv)
 
     if (command != NULL)
         return command->run(command, argc, argv);
-    fprintf(stderr, "mc-proxy: there is no %s %s; see mc-proxy --help\n", name[0] == '-' ? "option" : "command", name);
+    fprintf(stderr, "mc-proxy: there is no command %s; see mc-proxy --help\n", name);
     return CLI_USAGE;
 }
 
@@ -81,6 +81,33 @@ static int run_help(int argc, char **argv)
         return run_command(argv[2], 2, help_argv);
     print_usage(stdout);
     return CLI_DONE;
+}
+
+/** Of the options that many commands have: is its value the next word? */
+static bool takes_next_word(const char *option)
+{
+    static const char *const names[] = {"-c", "--config", "-a", "--addr", "--ca", "--cert", "--key", "--timeout"};
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(option, names[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/** Options may stand in front of the command, too: `mc-proxy -c FILE status`. The command knows them, so it goes first. */
+static bool put_command_first(int argc, char **argv)
+{
+    int at = 1;
+
+    while (at < argc && argv[at][0] == '-')
+        at += takes_next_word(argv[at]) ? 2 : 1;
+    if (at >= argc)
+        return false;
+    char *name = argv[at];
+    memmove(&argv[2], &argv[1], (size_t)(at - 1) * sizeof argv[0]);
+    argv[1] = name;
+    return true;
 }
 
 static bool is_one_of(const char *word, const char *a, const char *b, const char *c)
@@ -98,6 +125,10 @@ static int run(int argc, char **argv)
         return run_help(argc, argv);
     if (is_one_of(argv[1], "--version", "-V", "-v"))
         return run_command(cmd_version.name, argc - 1, argv + 1);
+    if (!put_command_first(argc, argv)) {
+        fprintf(stderr, "mc-proxy: a command is missing; see mc-proxy --help\n");
+        return CLI_USAGE;
+    }
     return run_command(argv[1], argc - 1, argv + 1);
 }
 

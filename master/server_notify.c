@@ -8,6 +8,7 @@
 
 #include "config.h"
 #include "log_event.h"
+#include "log_output.h"
 #include "server_internal.h"
 #include "supervisor.h"
 
@@ -54,13 +55,15 @@ static void make_status(const struct server *s, struct strbuf *out)
         add_running(s, out);
 }
 
-/** Send a state together with the status that goes with it. */
+/** Send a state together with the status that goes with it. Whoever then looks into the log finds there what has led to it. */
 static bool say(struct server *s, const char *state)
 {
     struct server_notify *n = &s->notify;
     char text[SERVER_STATUS_MAX];
     struct strbuf status = STRBUF_OF(text);
 
+    if (state[0] != '\0')
+        (void)log_output_flush(s->log, 0);
     make_status(s, &status);
     if (!notify_sendf(&n->notify, "%s%sSTATUS=%s", state, state[0] != '\0' ? "\n" : "", text))
         return false;
@@ -80,13 +83,19 @@ static bool say_ready(struct server *s)
     return say(s, text);
 }
 
+/** The sockets go first: who reads no further than READY=1 would keep them open in the messages that he has not read. */
+static void store_and_say_ready(struct server *s)
+{
+    server_store_sockets(s);
+    s->notify.is_ready_lost = !say_ready(s);
+}
+
 void server_notify_ready(struct server *s)
 {
     if (s->notify.is_ready) /* workers that were added are ready, too */
         return;
     s->notify.is_ready = true;
-    s->notify.is_ready_lost = !say_ready(s);
-    server_store_sockets(s);
+    store_and_say_ready(s);
 }
 
 void server_notify_reloading(struct server *s)
@@ -106,8 +115,7 @@ void server_notify_reloaded(struct server *s, const char *problem)
     }
     if (!n->is_ready)
         return;
-    n->is_ready_lost = !say_ready(s);
-    server_store_sockets(s);
+    store_and_say_ready(s);
 }
 
 void server_notify_upgrade_failed(struct server *s, const char *problem)

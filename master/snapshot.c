@@ -159,7 +159,9 @@ static int write_named(struct store *store, struct target *t)
     if (rc != 0)
         return rc;
     clock_gettime(CLOCK_REALTIME, &now);
-    for (unsigned number = 1; number <= SAME_SECOND; number++) {
+    /* Behind the last one, and not in a gap that --keep has left: numbers tell which is newer. */
+    unsigned last = snapshot_names_last(t->folder, now.tv_sec);
+    for (unsigned number = last + 1; number <= last + SAME_SECOND; number++) {
         char name[SNAPSHOT_NAME_MAX];
         struct strbuf path = STRBUF_OF(t->path);
         size_t said = t->why->len;

@@ -63,6 +63,25 @@ bool snapshot_name_parse(const char *name, struct snapshot_name *out)
     return len > 0 && strcmp(again, name) == 0;
 }
 
+unsigned snapshot_names_last(const char *folder, time_t when)
+{
+    char first[SNAPSHOT_NAME_MAX];
+    struct snapshot_name wanted, name;
+    const struct dirent *entry;
+    unsigned last = 0;
+    DIR *dir = opendir(folder);
+
+    snapshot_name_format(when, 1, first);
+    CHECK(snapshot_name_parse(first, &wanted));
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (snapshot_name_parse(entry->d_name, &name) && strcmp(name.when, wanted.when) == 0 && name.number > last)
+            last = name.number;
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return last;
+}
+
 /* ---- pruning ---- */
 
 struct name_list {

@@ -20,6 +20,9 @@ struct snapshot_name {
 };
 bool snapshot_name_parse(const char *name, struct snapshot_name *out);
 
+/** The highest number that a name of that second has in a folder; 0: there is none, or no folder. */
+unsigned snapshot_names_last(const char *folder, time_t when);
+
 /**
  * Remove all but the newest `keep` files of such names in a folder.
  *

@@ -73,6 +73,7 @@ struct store_check_result {
     bool
         is_unread; /* only the header was looked at: it is in use, by a server or another program, or the next start has to roll
                         an unfinished change back first */
+    uint64_t country_rules; /* 0 also if the contents were not looked at */
 };
 
 /**

@@ -149,49 +149,65 @@ static int verify(sqlite3 *db, const char *path, struct strbuf *why)
     return version == store_schema_version() ? store_schema_compare(db, path, why) : 0;
 }
 
+struct probe {
+    bool has_looked;
+    int64_t country_rules;
+};
+
+/* In a file that has passed: one without our tables gets them when it is opened for work. */
+static int count_countries(sqlite3 *db, const char *path, int64_t *out, struct strbuf *why)
+{
+    int64_t tables = 0;
+    int rc = query_int(db, path, "SELECT count(*) FROM sqlite_schema WHERE name = 'firewall_rules'", &tables, why);
+
+    if (rc != 0 || tables == 0)
+        return rc;
+    return query_int(db, path, "SELECT count(*) FROM firewall_rules WHERE type = 'country'", out, why);
+}
+
 /* Look at the contents without changing anything. ERR_IN_USE: another program has the file open together with its -wal. */
-static int probe(const struct store_file *file, struct strbuf *why)
+static int probe_file(const struct store_file *file, struct probe *out, struct strbuf *why)
 {
     sqlite3 *db = NULL;
     int rc = handle_open(file->path, file->has_wal ? HANDLE_EXCLUSIVE : HANDLE_IMMUTABLE, &db, why);
 
-    if (rc == 0)
-        rc = verify(db, file->path, why);
+    if (rc == 0 && (rc = verify(db, file->path, why)) == 0)
+        rc = count_countries(db, file->path, &out->country_rules, why);
     sqlite3_close(db);
+    out->has_looked = rc == 0;
     return rc;
 }
 
 /* Whether the probe could look; what it refuses is an error. */
-static int try_probe(const struct store_file *file, bool *has_looked_out, struct strbuf *why)
+static int try_probe(const struct store_file *file, struct probe *out, struct strbuf *why)
 {
-    *has_looked_out = false;
+    *out = (struct probe){0};
     if (file->is_empty || file->has_journal)
         return 0;
     size_t said = why->len;
-    int rc = probe(file, why);
-    if (rc == ERR_IN_USE) {
-        strbuf_cut(why, said);
-        return 0;
-    }
-    *has_looked_out = rc == 0;
-    return rc;
+    int rc = probe_file(file, out, why);
+    if (rc != ERR_IN_USE)
+        return rc;
+    strbuf_cut(why, said);
+    return 0;
 }
 
 int store_check(const char *path, struct store_check_result *out, struct strbuf *why)
 {
     struct store_file file;
-    bool has_looked = false;
+    struct probe probe = {0};
     int rc = store_file_inspect(path, &file, why);
 
     if (rc != 0)
         return rc;
     bool is_missing = file.fd < 0;
     if (!is_missing && !file.is_in_use)
-        rc = try_probe(&file, &has_looked, why);
+        rc = try_probe(&file, &probe, why);
     if (rc == 0)
         *out = (struct store_check_result){.is_missing = is_missing,
-                                           .is_unread = !is_missing && !file.is_empty && !has_looked,
-                                           .is_in_use = file.is_in_use};
+                                           .is_unread = !is_missing && !file.is_empty && !probe.has_looked,
+                                           .is_in_use = file.is_in_use,
+                                           .country_rules = (uint64_t)probe.country_rules};
     store_file_close(&file, true);
     return rc;
 }
@@ -228,12 +244,12 @@ static void sync_names(const char *path)
 static int open_for_work(struct store *store, struct strbuf *why)
 {
     const char *path = store->file.path;
-    bool has_looked;
+    struct probe probe;
     int rc;
 
-    if ((rc = try_probe(&store->file, &has_looked, why)) != 0 ||
+    if ((rc = try_probe(&store->file, &probe, why)) != 0 ||
         (rc = handle_open(path, HANDLE_WORK, &store->db, why)) != 0 ||
-        (rc = has_looked ? 0 : verify(store->db, path, why)) != 0 ||
+        (rc = probe.has_looked ? 0 : verify(store->db, path, why)) != 0 ||
         (rc = store_schema_upgrade(store->db, path, why)) != 0 || (rc = enter_wal(store->db, path, why)) != 0)
         return rc;
     if (store_prepare(store->db, store->stmts) != SQLITE_OK ||

@@ -94,8 +94,13 @@ put_all() {
     for page in "$source"/docs/man/*.[158]; do
         put 644 "$page" "$prefix/share/man/man${page##*.}/$(basename "$page")"
     done
-    for document in "$source"/docs/*.md "$source/README.md"; do
+    put 644 "$source/packaging/prometheus/alerts.yml" "$doc/examples/alerts.yml"
+    put 644 "$source/packaging/grafana/mc-proxy.json" "$doc/examples/dashboard.json"
+    for document in "$source"/docs/*.md "$source/README.md" "$source/SECURITY.md"; do
         put 644 "$document" "$doc/$(basename "$document")"
+    done
+    for document in "$source"/docs/decisions/*.md; do
+        put 644 "$document" "$doc/decisions/$(basename "$document")"
     done
     [ -e "$destdir/etc/mc-proxy/mc-proxy.ini" ] || put 644 "$source/packaging/mc-proxy.ini" /etc/mc-proxy/mc-proxy.ini
 }

@@ -30,7 +30,10 @@ def test_it_has_what_an_operator_needs(contents):
                  "lib/systemd/system/mc-proxy-backup.service", "lib/systemd/system/mc-proxy-backup.timer",
                  "usr/lib/sysusers.d/mc-proxy.conf", "usr/lib/tmpfiles.d/mc-proxy.conf",
                  "usr/share/bash-completion/completions/mc-proxy", "usr/share/man/man1/mc-proxy.1.gz",
-                 "usr/share/doc/mc-proxy/operations.md", "usr/share/doc/mc-proxy/examples/mc-proxy.ini.example"):
+                 "usr/share/doc/mc-proxy/operations.md", "usr/share/doc/mc-proxy/SECURITY.md",
+                 "usr/share/doc/mc-proxy/decisions/0010-closing-a-listening-socket.md",
+                 "usr/share/doc/mc-proxy/examples/mc-proxy.ini.example", "usr/share/doc/mc-proxy/examples/alerts.yml",
+                 "usr/share/doc/mc-proxy/examples/dashboard.json"):
         assert (contents / path).is_file(), path
 
 

@@ -2,10 +2,11 @@
 
 import os
 import re
-import shlex
 import subprocess
 
 import pytest
+
+from lib.documents import commands, problem_of
 
 
 @pytest.fixture(scope="module")
@@ -26,27 +27,11 @@ def source(root, path):
         return f.read()
 
 
-def commands(text):
-    """Every mc-proxy command line, of code blocks and within sentences, as words."""
-    lines = [line for block in re.findall(r"^```sh\n(.*?)^```", text, re.S | re.M) for line in block.splitlines()]
-    lines += re.findall(r"`(mc-proxy [^`\n]+)`", text)
-    for line in lines:
-        for part in re.split(r"[|;]|&&|>", line):
-            words = shlex.split(part, comments=True)
-            if "mc-proxy" in words[:1]:
-                yield words[1:]
-
-
 def test_every_command_exists_with_every_option(run, runbook, program):
     found = list(commands(runbook))
     assert len(found) > 20
     for words in found:
-        usage = run(program, words[0], "--help")
-        actions = re.search(r"^Actions:\n(.*?)\n\n", usage, re.S | re.M)
-        if actions and len(words) > 1 and not words[1].startswith("-"):  # some commands have a default action
-            assert re.search(rf"^  {re.escape(words[1])}\b", actions.group(1), re.M), words
-        for option in (word for word in words if word.startswith("-")):
-            assert re.search(rf"(^|[\s,]){re.escape(option)}\b", usage, re.M), (words, option)
+        assert problem_of(words, lambda command: run(program, command, "--help")) is None, words
 
 
 def test_the_table_of_reasons_is_the_programs(runbook, source_root):

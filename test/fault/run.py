@@ -166,7 +166,7 @@ class Bench:
         return results
 
     def _one(self, session, point):
-        session.noted.clear()
+        session.forget()
         events = len(session.daemon.events())
         before = session.descriptors()
         self.shim.arm_site(point)
@@ -387,7 +387,7 @@ def main():
     parser.add_argument("--stage", choices=Session.STAGES)
     parser.add_argument("--point")
     parser.add_argument("--seconds", type=float, default=0, help="begin no further point after so long behind the first run; 0: none is left out")
-    parser.add_argument("--stride", type=int, default=0, help="each so manieth point; 0: 1 with --all, else 61")
+    parser.add_argument("--stride", type=int, default=0, help="take every Nth point; 0: 1 with --all, else 61")
     parser.add_argument("--sites", type=int, default=3, help="so many sites of each place; 0: all")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--report")

@@ -1,6 +1,7 @@
 """The scripted session: every feature of the daemon in short stages. While a fault is armed a client may be refused, but it always
 gets an end; what an operation did is told by its exception, which the stage notes. Hanging is a failure whatever was armed."""
 
+import collections
 import os
 import signal
 import socket
@@ -31,9 +32,9 @@ MAKE_MMDB = os.path.join(HERE, "..", "tools", "make_mmdb.py")
 VERDICTS = ("configuration reloaded", "not reloaded: the old configuration stays in force")
 # What the session itself causes tells nobody of a fault: it takes a listener away again, kills workers, and makes connections that end badly.
 OWN_WARNING = "the database keeps routes of listeners that the configuration no longer has; they are unused"
-OWN_REASONS = {"endings": {"client_reset", "no_route", "backend_refused", "hello_malformed", "hello_timeout", "hello_eof"},
-               "proxy": {"proxy_malformed", "proxy_timeout"},
-               "firewall": {"blocked_ip", "blocked_cidr", "blocked_country"}}
+OWN_REASONS = {"endings": ("client_reset", "no_route", "backend_refused", "hello_malformed", "hello_timeout"),
+               "proxy": ("proxy_malformed",),
+               "firewall": ("blocked_ip", "blocked_cidr", "blocked_country")}
 
 
 class Stuck(AssertionError):
@@ -64,7 +65,7 @@ class Session:
         os.makedirs(directory)
         os.chmod(directory, 0o755)
         self.noted = []  # what went wrong for clients
-        self.own_reasons = {"finished"}  # how the connections end of the stages that have been run
+        self.own_reasons = collections.Counter()  # how connections of the stages that have been run end badly, and how many
         echo, refusing = world.echo.address, world.refusing.address
         self.main = Listener([f"*.example.com {echo}", f"refused.example.com {refusing}", f"name.example.com localhost:{world.echo.port}",
                               f"pp.example.com {echo} send_proxy_protocol"], options={"no_route": "alert"})
@@ -269,7 +270,7 @@ class Session:
 
     def run(self, stage):
         self.shim.control.stage = self.STAGES.index(stage)
-        self.own_reasons |= OWN_REASONS.get(stage, set())
+        self.own_reasons.update(OWN_REASONS.get(stage, ()))
         getattr(self, stage)()
 
     # ---- what must hold afterwards
@@ -307,10 +308,15 @@ class Session:
 
     def reports(self, events):
         """Did anybody hear of the fault: a line of the log, an access line of a connection that failed, a client?"""
-        return bool(self.noted) or any(map(self._tells_of_a_fault, events))
+        reasons = collections.Counter(e["reason"] for e in events if logs.is_access(e) and e["reason"] != "finished")
+        return bool(self.noted or reasons - self.own_reasons) or any(map(_is_complaint, events))
 
-    def _tells_of_a_fault(self, e):
-        if logs.is_access(e):
-            return e["reason"] not in self.own_reasons
-        is_own = e["msg"] == OWN_WARNING or (e["msg"] == "worker died" and e.get("signal") == "9")
-        return e.get("level") in ("WARN", "ERROR") and not is_own
+    def forget(self):
+        """What has been until now is no news of what comes."""
+        self.noted.clear()
+        self.own_reasons.clear()
+
+
+def _is_complaint(e):
+    is_own = e["msg"] == OWN_WARNING or (e["msg"] == "worker died" and e.get("signal") == "9")
+    return e.get("level") in ("WARN", "ERROR") and not is_own and not logs.is_access(e)

@@ -55,6 +55,7 @@ ROWS = [
     Row("bind", "EADDRINUSE", "listen_sockets_probe", "tried again until a second is over: an old server may be on its way out"),
     Row("fstat open", "", "log_output_new", "the log goes to the inherited description, a line at a time when poll() says that it takes one"),
     Row("fstat", "", "is_still_there", "the file is opened again"),
+    Row("open malloc fstat", "", "snapshot_names_last", "numbers begin with 1 then; a name that is taken is passed over (O_EXCL)"),
     Row("mmap ftruncate", "", "map_file", "half of the address space is asked for, and so on: mcproxy_table_bytes is far below either"),
     Row("fallocate", "", "commit_up_to", "without the step ahead only what is needed is taken"),
     Row("fallocate", "", "shm_pages_free", "pages that cannot be given back are cleared, and used again"),

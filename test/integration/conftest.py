@@ -14,6 +14,7 @@ from lib.tls import Pki
 
 
 def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", "error::pytest.PytestUnhandledThreadExceptionWarning")  # what went on beside the test has not gone on
     config.addinivalue_line("markers", "measures: counts memory, system calls or seconds of the daemon, which mean nothing under valgrind")
 
 

@@ -203,6 +203,19 @@ def test_store_holds_every_slots_socket_under_a_legal_name(activated, systemd):
     assert all(m["FDPOLL"] == "0" for m in systemd.messages("FDSTORE"))
 
 
+def test_who_reads_no_further_than_ready_holds_no_socket_open(new_daemon, echo, tmp_path):
+    path = str(tmp_path / "narrow.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(path)
+        supervisor.settimeout(15)
+        listener = Listener([f"* {echo.address}"])
+        daemon = new_daemon([listener], env={"NOTIFY_SOCKET": path}, server={"workers": 2}).start()
+        while b"READY=1" not in supervisor.recv(8192):
+            pass
+        daemon.kill_master()
+        wait_until(lambda: queues(listener.port) == 0, 10, "the port to be free, with messages unread")
+
+
 def test_store_follows_listeners_and_workers(activated, systemd, echo):
     one = Listener(name="one")
     two = Listener([f"* {echo.address}"], name="two")

@@ -116,6 +116,19 @@ def test_missing_file_is_78(tmp_path):
     assert "none.ini" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["check", "server"])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: open(path, "x").close()], ids=["folder", "fifo", "file"])
+def test_what_is_no_socket_is_not_taken_for_one(write, tmp_path, command, make):
+    make(tmp_path / "taken")
+    addrs = [f"unix:{tmp_path}/free.sock", f"unix:{tmp_path}/taken"]
+    path = write(good(tmp_path, grpc={"addr": addrs}))
+    done = run_command(command, "-c", path)
+    assert done.returncode == 78, done.stderr
+    with open(path, encoding="ascii") as f:
+        line = f.read().splitlines().index(f"addr = {addrs[1]}") + 1
+    assert f"{path}:{line}: [grpc] addr: {addrs[1]}: something that is no socket is there" in done.stderr
+
+
 def test_check_opens_the_named_files(write, tmp_path):
     done = run_command("check", "-c", write(good(tmp_path, firewall={"geoip_db": str(tmp_path / "none.mmdb")})))
     assert done.returncode == 78
@@ -157,6 +170,18 @@ def test_wrong_usage_is_2(arguments):
     done = run_command(*arguments)
     assert done.returncode == 2
     assert done.stderr.strip()
+
+
+@pytest.mark.parametrize("before", [["-c"], ["--config"], ["--timeout", "3s", "-c"]])
+def test_options_may_stand_before_the_command(tmp_path, before):
+    done = run_command(*before, str(tmp_path / "missing.ini"), "listeners", "list")
+    assert done.returncode == 78 and "missing.ini: cannot be read" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["-c", "x.ini"], ["--json"], ["-c"], ["--config=x.ini", "--json"]])
+def test_options_without_a_command_are_wrong_usage(arguments):
+    done = run_command(*arguments)
+    assert done.returncode == 2 and "a command is missing" in done.stderr
 
 
 def test_every_command_that_is_listed_has_help():

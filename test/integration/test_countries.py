@@ -182,9 +182,11 @@ def test_country_rules_without_a_database(tmp_path, echo, command):
 
 
 def test_country_rules_left_in_the_database_still_need_one(new_daemon, announced, database, tmp_path, echo):
-    """A rule that cannot be kept is no rule: the second start is refused, not let in."""
-    announced(geoip_db=database, blocked_countries="KP").stop()
+    """A rule that cannot be kept is no rule: the second start is refused, not let in, and `check` says so before."""
+    announced(geoip_db=database, blocked_countries="KP, IR").stop()
     assert "geoip_db" in refused_text(tmp_path, echo, {}, "server")
+    line = refused_text(tmp_path, echo, {}, "check")
+    assert "[firewall] geoip_db: is not set, but the database has 2 country rules; expected" in line
 
 
 @pytest.mark.parametrize("country", ["kp", "K", "PRK", "K1", "KP,,IR", "KP IR"])

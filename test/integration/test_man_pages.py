@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from lib.daemon import run_command
+from lib.documents import problem_of
 
 _ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 PAGES = sorted(glob.glob(os.path.join(_ROOT, "docs", "man", "*.[0-9]")))
@@ -59,7 +60,10 @@ def test_every_command_has_a_page_and_is_in_the_overview():
             page_of(command)
 
 
-@pytest.mark.parametrize("command", ["server", "check", "status", "routes", "firewall", "listeners", "connections", "tail", "snapshot"])
+COMMANDS = [os.path.basename(path)[len("mc-proxy-"):-len(".1")] for path in PAGES if "mc-proxy-" in path]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_options_and_actions_are_those_of_the_help(command):
     assert command in commands()
     text = page_of(command)
@@ -83,6 +87,49 @@ def test_keys_are_those_of_the_sample_configuration():
     assert described == sample
 
 
+def ranges_of_the_program(tmp_path):
+    """{(section, key): "10ms to 7d"}, of every key of the sample that is a number or a duration, as the program says it."""
+    lines, place, section = [], {}, None
+    for line in read(os.path.join(_ROOT, "config", "mc-proxy.ini.example")).splitlines():
+        if match := re.match(r"\[(\w+)", line):
+            section = match[1]
+            lines.append(line)
+        elif (match := re.match(r";?(\w+) = ", line)) and (section, match[1]) not in place.values():
+            lines.append(f"{match[1]} = ?")
+            place[len(lines)] = section, match[1]
+    path = tmp_path / "wrong.ini"
+    path.write_text("\n".join(lines) + "\n")
+    said = run_command("check", "-c", str(path)).stderr
+    expected = {place[int(number)]: text for number, text in re.findall(r"wrong\.ini:(\d+): .*; expected (.*)", said)}
+    found = {key: re.search(r"a (?:number|duration) from (\S+) to (\w+)", text) for key, text in expected.items()}
+    return {key: f"{match[1]} to {match[2]}" for key, match in found.items() if match}
+
+
+def remark_of_the_sample(section, key):
+    """The comment above a key, and its value."""
+    text = read(os.path.join(_ROOT, "config", "mc-proxy.ini.example"))
+    part = re.search(rf"^\[{section}.*?(?=^\[|\Z)", text, re.M | re.S)[0]
+    remark, value = re.search(rf"((?:^#.*\n)+)(?:^;?\w+ = .*\n)*?^;?{key} = (.*)$", part, re.M).groups()
+    return " ".join(remark.replace("#", " ").split()), value
+
+
+def entry_of_the_page(section, key):
+    part = read(os.path.join(_ROOT, "docs", "man", "mc-proxy.ini.5")).split(f".Ss Section {section}")[1]
+    return " ".join(re.search(rf"^\.It Ic {key} Li =.*?(?=^\.It|^\.El)", part, re.M | re.S)[0].replace("\n.Cm ", " ").split())
+
+
+def test_ranges_and_defaults_are_the_programs(tmp_path):
+    """test_config.c holds the sample's values to the program's defaults; here the ranges, and both in the page."""
+    ranges = ranges_of_the_program(tmp_path)
+    assert len(ranges) >= 12, ranges
+    for (section, key), span in ranges.items():
+        remark, default = remark_of_the_sample(section, key)
+        entry = entry_of_the_page(section, key)
+        assert span in remark, (section, key, span, remark)
+        assert span in entry, (section, key, span, entry)
+        assert re.search(rf"[Dd]efault:? {default}\b", entry), (section, key, default, entry)
+
+
 def test_pages_that_are_referred_to_are_there():
     names = {tuple(os.path.basename(path).rsplit(".", 1)) for path in PAGES}
     for path in PAGES:
@@ -97,6 +144,15 @@ def test_mandoc_finds_nothing_wrong(path):
     # Whether other pages are installed is no matter of ours.
     problems = [line for line in done.stdout.splitlines() if "referenced manual not found" not in line]
     assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=os.path.basename)
+def test_examples_are_commands_with_their_options(path):
+    lines = re.findall(r"^[$#] ((?:.*\\e?\n)*.*)$", read(path), re.M)
+    words = [re.split(r"[|>]", re.sub(r"\\e?\n", " ", line))[0].split() for line in lines]
+    for line in [[word for word in one if word != "sudo"] for one in words]:
+        if line[:1] == ["mc-proxy"]:
+            assert problem_of(line[1:], lambda command: run_command(command, "--help").stdout) is None, line
 
 
 def test_there_are_pages():

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 from lib import clients, procfs
 from lib.backends import EchoBackend
 from lib.config import Listener, config_text
+from lib.daemon import BINARY, environment
 from lib.manager import Manager
 from lib.streams import established
 from lib.waiting import wait_until
@@ -94,6 +96,34 @@ def test_each_reload_is_reloading_with_its_time_and_then_ready(manager, start):
         assert problem in answer["STATUS"] and bool(problem) == ("failed" in answer["STATUS"]), answer
     time.sleep(1.5)
     assert len(systemd.messages("READY")) == len(systemd.messages("RELOADING")) + 1
+
+
+def test_the_log_has_what_is_told(tmp_path):
+    """Standard error is a file, so what has been written can be seen without waiting for anybody to read it."""
+    path, config = str(tmp_path / "told.sock"), tmp_path / "mc-proxy.ini"
+    config.write_text(config_text(str(tmp_path), [Listener(["* 127.0.0.1:1"])]))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, open(tmp_path / "log", "w+", encoding="utf-8") as log:
+        told.bind(path)
+        told.settimeout(15)
+        with subprocess.Popen([BINARY, "server", "-c", str(config)], cwd=tmp_path, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=log, env=environment({"NOTIFY_SOCKET": path})) as process:
+            def log_at(word):
+                while word not in told.recv(8192):
+                    pass
+                with open(log.name, encoding="utf-8") as f:
+                    return f.read()
+
+            try:
+                assert 'msg="server is ready"' in log_at(b"READY=1")
+                for turn in range(1, 6):
+                    config.write_text("[bad")
+                    process.send_signal(signal.SIGHUP)
+                    assert log_at(b"READY=1").count('msg="not reloaded') == turn
+                process.terminate()
+                assert 'msg="stopping' in log_at(b"STOPPING=1")
+            finally:
+                process.terminate()
+                assert process.wait(20) == 0
 
 
 def test_stopping_counts_what_is_left_and_asks_for_time(manager, start):

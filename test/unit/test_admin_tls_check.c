@@ -34,6 +34,7 @@ static const struct tls_case cases[] = {
     {"a key of another type", cert_text, other_type_key_text, NULL, "K!is not the key of tls_cert\n"},
     {"a key with passphrase", cert_text, passphrase_key_text, NULL, "K!is protected by a passphrase\n"},
     {"run out", expired_cert_text, key_text, NULL, "C?the certificate has expired\n"},
+    {"a CA that has run out", cert_text, key_text, expired_cert_text, "A?the certificate has expired; nobody can use\n"},
     {"a key alone", NULL, key_text, NULL, ""},
     {"a CA alone", NULL, NULL, key_text, "A!holds no usable certificate: \n"},
 };

@@ -277,6 +277,23 @@ static void test_the_one_just_made_stays(void **state)
     assert_false(has_file(l->backups, "mc-proxy-29990101T000000Z.db"));
 }
 
+/** Names that were given away within a second are not given again in it: the newest could not be told. */
+static void test_the_newest_stay_however_fast_they_are_made(void **state)
+{
+    enum { KEEP = 2, COUNT = 12 };
+    struct place *l = *state;
+    char made[COUNT][sizeof l->path_text];
+
+    for (int i = 0; i < COUNT; i++) {
+        must_take(l, "", false, KEEP);
+        memcpy(made[i], l->path_text, sizeof made[i]);
+        for (int earlier = 0; earlier < i; earlier++) {
+            assert_string_not_equal(made[earlier], made[i]);
+            assert_int_equal(access(made[earlier], F_OK) == 0, earlier > i - KEEP);
+        }
+    }
+}
+
 static void test_a_folder_or_link_of_such_a_name_stays(void **state)
 {
     struct place *l = *state;
@@ -342,6 +359,7 @@ int main(void)
         PLACE_TEST(test_names_that_are_none_are_refused),
         PLACE_TEST(test_only_old_ones_of_our_own_names_go),
         PLACE_TEST(test_the_one_just_made_stays),
+        PLACE_TEST(test_the_newest_stay_however_fast_they_are_made),
         PLACE_TEST(test_a_folder_or_link_of_such_a_name_stays),
         PLACE_TEST(test_without_a_server_it_is_the_same),
         cmocka_unit_test(test_names_sort_by_time_and_number),
