@@ -285,32 +285,37 @@ static int make_ready(struct reload *r)
     return load_state(r);
 }
 
+/** problem: why it was refused; NULL: it was not. */
+static void tell_verdict(struct server *s, const char *problem)
+{
+    if (problem != NULL)
+        server_log_failure("not reloaded: the old configuration stays in force", problem);
+    else
+        log_text(LOG_INFO, "configuration reloaded");
+    server_metrics_note_reload(s, problem);
+    server_notify_reloaded(s, problem);
+}
+
 /** False: to be done again when a listener is closed. */
 static bool reload_once(struct server *s)
 {
     struct reload reload = {.server = s, .geoip_fd = -1};
     struct reload *r = &reload;
-    bool is_done = true;
 
     r->why = STRBUF_OF(r->text);
     log_text(LOG_INFO, "reloading the configuration");
     server_notify_reloading(s);
     int rc = read_config(r);
-    if (rc == 0 && must_wait(r)) {
-        log_text(LOG_INFO, "the reload waits for a removed listener to be closed");
-        is_done = false;
-    } else if (rc == 0 && make_ready(r) == 0) {
+    bool is_waiting = rc == 0 && must_wait(r);
+    bool is_ready = rc == 0 && !is_waiting && make_ready(r) == 0;
+    if (is_ready)
         switch_over(r);
-        log_text(LOG_INFO, "configuration reloaded");
-        server_metrics_note_reload(s, NULL);
-        server_notify_reloaded(s, NULL);
-    } else {
-        server_log_failure("not reloaded: the old configuration stays in force", r->text);
-        server_metrics_note_reload(s, r->text);
-        server_notify_reloaded(s, r->text);
-    }
-    reload_fini(r);
-    return is_done;
+    reload_fini(r); /* addresses that were bound in vain are free before anybody hears of the end */
+    if (is_waiting)
+        log_text(LOG_INFO, "the reload waits for a removed listener to be closed");
+    else
+        tell_verdict(s, is_ready ? NULL : r->text);
+    return !is_waiting;
 }
 
 /* ---- when ---- */

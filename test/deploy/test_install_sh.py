@@ -69,7 +69,8 @@ def machine(base_tree, source_root, program, tmp_path_factory):
     copy = tree.copy(base_tree, str(tmp_path_factory.mktemp("machine") / "mc-proxy-install"))
     for folder in ("packaging", "docs", "config", "proto"):
         shutil.copytree(os.path.join(source_root, folder), os.path.join(copy, "root/src", folder))
-    shutil.copy(os.path.join(source_root, "README.md"), os.path.join(copy, "root/src"))
+    for document in ("README.md", "SECURITY.md"):
+        shutil.copy(os.path.join(source_root, document), os.path.join(copy, "root/src"))
     shutil.copy(program, os.path.join(copy, "root/mc-proxy"))
     one = machines.boot(copy)
     yield one

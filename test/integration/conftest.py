@@ -16,6 +16,8 @@ from lib.tls import Pki
 def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "error::pytest.PytestUnhandledThreadExceptionWarning")  # what went on beside the test has not gone on
     config.addinivalue_line("markers", "measures: counts memory, system calls or seconds of the daemon, which mean nothing under valgrind")
+    if len(tempfile.gettempdir()) > 30:  # a Unix socket's path has 107 bytes at most, and tests have theirs in tmp_path
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/tmp")
 
 
 @pytest.hookimpl(hookwrapper=True)

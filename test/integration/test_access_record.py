@@ -10,16 +10,18 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from lib import clients, hello
+from lib import clients, hello, sockets
 from lib import proxy_headers as ph
 from lib.backends import EchoBackend, OpensslBackend, RefusingPort, ScriptBackend, TlsBackend, read_hello, reset
 from lib.config import Listener, config_text
 from lib.ports import free_port
 from lib.reloads import Reloads
+from lib.waiting import wait_until
 from lib import metrics
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -150,8 +152,11 @@ def test_backend_that_does_not_speak_tls(measured, backend, answer):
 @pytest.mark.parametrize("end, reason, ended_by", [("idle", "idle_timeout", "proxy"), ("client", "client_reset", "client"),
                                                    ("backend", "backend_reset", "backend")])
 def test_backend_that_says_nothing(measured, backend, end, reason, ended_by):
+    has_hello = threading.Event()
+
     def serve(connection):
         read_hello(connection, len(HELLO))
+        has_hello.set()
         if end == "backend":
             reset(connection)
             return
@@ -160,7 +165,7 @@ def test_backend_that_says_nothing(measured, backend, end, reason, ended_by):
     s = clients.connect(daemon.port)
     s.sendall(HELLO)
     if end == "client":
-        time.sleep(0.1)
+        assert has_hello.wait(20)
         reset(s)
     line = expect_outcome(daemon, "none", reason=reason, ended_by=ended_by)
     assert "connect_us" in line and "first_byte_us" not in line
@@ -188,16 +193,18 @@ def test_times_of_a_slow_client_and_a_slow_backend(proxy, backend):
         time.sleep(0.2)
         connection.sendall(b"at last")
     daemon = proxy(f"* {backend(ScriptBackend, serve).address}")
+    begun = time.monotonic()
     with clients.connect(daemon.port) as s:
         s.sendall(HELLO[:50])
+        wait_until(lambda: sockets.is_accepted(s), what="the accept, from which times count")
         time.sleep(0.1)
         s.sendall(HELLO[50:])
         assert clients.read_all(s) == b"at last"
+    took_us = (time.monotonic() - begun) * 1e6
     line = daemon.wait_for_access()
-    # Counted from accept, which a busy machine does late.
-    assert 20000 <= int(line["hello_us"]) < 5000000
-    assert 100000 <= int(line["first_byte_us"]) < 5000000
-    assert int(line["connect_us"]) < 1000000
+    assert 90000 <= int(line["hello_us"]) < took_us
+    assert 190000 <= int(line["first_byte_us"]) < took_us
+    assert int(line["connect_us"]) < took_us - 280000
     told = int(line["hello_us"]) + int(line["connect_us"]) + int(line["first_byte_us"])
     assert told // 1000 <= int(line["duration_ms"])
 
@@ -265,7 +272,8 @@ def test_a_rejected_connection_has_a_line(proxy, backend, tmp_path, reason):
     options, firewall = REJECTIONS[reason]
     database = str(tmp_path / "countries.mmdb")
     subprocess.run([sys.executable, MAKE_MMDB, database, "127.0.0.0/8=KP"], check=True)
-    daemon = proxy(f"www.example.com {backend(EchoBackend).address}", listener=options, proxy={"hello_timeout": "300ms"},
+    daemon = proxy(f"www.example.com {backend(EchoBackend).address}", listener=options,
+                   proxy={"hello_timeout": "300ms" if reason == "hello_timeout" else "1m"},
                    firewall={"geoip_db": database, **firewall})
     reject_by(daemon, reason)
     line = daemon.wait_for_access(reason=reason)
@@ -292,15 +300,17 @@ def test_rate_limit_has_a_line(proxy, backend):
 def test_a_flood_of_rejections_is_summed_up(measured, backend):
     """Five lines at once, about one a second, and every connection either has one or is counted; others are told as ever."""
     daemon = measured(backend(EchoBackend), firewall={"blocked_ips": "127.0.0.1"}, log={"rejected_per_second": 1})
+    begun = time.monotonic()
     for _ in range(400):
         clients.expect_refused_entry(daemon.port)
     daemon.wait_for_log(lambda e: e["msg"] == SUMMARY)
     assert daemon.metrics()("mcproxy_connections_closed_total", listener=daemon.listeners[0].addr, reason="blocked_ip") == 400
     daemon.stop()
+    took = time.monotonic() - begun
     lines = len(daemon.access_lines(reason="blocked_ip"))
     summaries = [e for e in daemon.events() if e["msg"] == SUMMARY]
     assert all(e["reason"] == "blocked_ip" and e["worker"] == "0" and e["level"] == "INFO" for e in summaries)
-    assert 5 <= lines <= 30
+    assert 5 <= lines <= 5 + took + 2
     assert lines + sum(int(e["count"]) for e in summaries) == 400
 
 
@@ -325,10 +335,11 @@ def test_keys_have_the_types_that_the_runbook_says(measured, backend, pki):
 def test_a_reload_ends_the_limit(new_daemon, backend, tmp_path):
     listener = Listener(routes=[f"www.example.com {backend(EchoBackend).address}"])
     daemon = new_daemon([listener], log={"rejected_per_second": 1}).start()
-    for _ in range(20):
+
+    def summary():
         clients.expect_reset(clients.connect(daemon.port), hello.client_hello(b"other.example.org"))
-    daemon.wait_for_log(lambda e: e["msg"] == SUMMARY)
-    assert len(daemon.access_lines()) < 20
+        return any(e["msg"] == SUMMARY for e in daemon.events())
+    wait_until(summary, what="more than have a line each")
     Reloads(daemon).reload(config_text(str(tmp_path), [listener], log={"rejected_per_second": 0}))
     before = len(daemon.access_lines())
     for _ in range(50):

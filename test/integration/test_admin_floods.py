@@ -156,13 +156,14 @@ def test_floods_over_tls(scene, pki):
     half = []
 
     def half_a_handshake():
-        s = socket.create_connection(("127.0.0.1", port), timeout=10)
-        half.append(s)
-        s.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-        time.sleep(0.005)
+        for _ in range(33 - len(half) if len(half) < 33 else 1):  # more than there are places, however slow the machine is
+            s = socket.create_connection(("127.0.0.1", port), timeout=20)
+            half.append(s)
+            s.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+            time.sleep(0.005)
 
     stage.attack("half-open TLS", half_a_handshake)
-    assert len(half) > 32  # more than there are places, and the witness was answered all the same
+    assert len(half) > 32  # and the witness was answered all the same
     for s in half:
         s.close()
     stage.report()

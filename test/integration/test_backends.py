@@ -32,32 +32,36 @@ def test_refused_is_a_reset(proxy, backend):
 
 def test_black_hole_is_a_reset_after_connect_timeout(proxy, backend):
     daemon = proxy(f"* {backend(BlackHole).address}", proxy={"connect_timeout": "800ms"})
-    begun = time.monotonic()
-    clients.expect_reset(clients.connect(daemon.port), HELLO)
-    assert 0.6 < time.monotonic() - begun < 3
-    assert daemon.wait_for_access()["reason"] == "backend_timeout"
+
+    def seconds_to_reset():
+        begun = time.monotonic()
+        clients.expect_reset(clients.connect(daemon.port), HELLO)
+        return time.monotonic() - begun
+    took = [seconds_to_reset() for _ in range(3)]
+    assert 0.7 < min(took) < 4  # not the default of 5 s; a busy machine is later now and then
+    daemon.wait_for_access(count=3, reason="backend_timeout")
 
 
 def test_black_hole_does_not_hold_up_other_connections(proxy, backend):
     echo = backend(EchoBackend)
-    daemon = proxy(f"hole.example.com {backend(BlackHole).address}", f"* {echo.address}")
+    daemon = proxy(f"hole.example.com {backend(BlackHole).address}", f"* {echo.address}", proxy={"connect_timeout": "1m"})
     waiting = []
     for _ in range(50):
         waiting.append(clients.connect(daemon.port))
         waiting[-1].sendall(hello.client_hello(b"hole.example.com"))
-    expect_echo(daemon.port)
-    assert not daemon.access_lines(reason="backend_timeout"), "it had to wait for one of them"
+    expect_echo(daemon.port)  # which gives up long before one of them does
     for s in waiting:
         s.close()
 
 
 def test_client_that_leaves_while_the_backend_is_being_connected_is_noticed(proxy, backend):
-    daemon = proxy(f"* {backend(BlackHole).address}", proxy={"connect_timeout": "30s"})
+    hole = backend(BlackHole)
+    daemon = proxy(f"* {hole.address}", proxy={"connect_timeout": "30s"})
     s = clients.connect(daemon.port)
     s.sendall(HELLO)
-    time.sleep(0.2)
+    wait_until(hole.is_asked, what="the proxy to connect")
     reset(s)
-    assert daemon.wait_for_access(timeout=5)["reason"] == "client_reset"
+    assert daemon.wait_for_access()["reason"] == "client_reset"
 
 
 def test_backend_that_resets_at_once_is_a_reset(proxy, backend):

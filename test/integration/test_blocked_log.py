@@ -36,9 +36,9 @@ def test_all_are_served_and_every_missing_line_is_accounted_for(tmp_path, backen
         with os.fdopen(read_end, encoding="ascii") as stream:
             lines.extend(line.rstrip("\n") for line in stream)
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read, daemon=True)
     try:
-        wait_until(lambda: process.poll() is not None or listener.port in procfs.listening_ports(), 20, "listening")
+        wait_until(lambda: process.poll() is not None or listener.port in procfs.listening_ports(), 60, "listening")
         long_hello = hello.client_hello(LONG_NAME)
         for _ in range(CONNECTIONS):
             with clients.connect(listener.port) as s:
@@ -52,7 +52,8 @@ def test_all_are_served_and_every_missing_line_is_accounted_for(tmp_path, backen
         api.close()
         process.terminate()
         assert process.wait(30) == 0
-        reader.join(10)
+        reader.join(60)
+        assert not reader.is_alive()
     finally:
         if process.poll() is None:
             process.kill()

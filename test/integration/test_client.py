@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import shutil
 import signal
 import socket
 import struct
@@ -105,8 +106,10 @@ class Watcher:
         self.process = subprocess.Popen([BINARY, "status", "--watch", *args, "--addr", fake.address], env=environment(),
                                         stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE)
         self.output, self.errors = b"", b""
-        for fd, name in ((reader or self.process.stdout.fileno(), "output"), (self.process.stderr.fileno(), "errors")):
-            threading.Thread(target=self._read, args=(fd, name), daemon=True).start()
+        self._readers = [threading.Thread(target=self._read, args=(fd, name), daemon=True) for fd, name in
+                         ((reader or self.process.stdout.fileno(), "output"), (self.process.stderr.fileno(), "errors"))]
+        for thread in self._readers:
+            thread.start()
 
     def _read(self, fd, name):
         try:
@@ -116,21 +119,25 @@ class Watcher:
             pass  # the terminal is gone
 
     def stop(self, number=signal.SIGINT):
+        """The status; everything that it said has been read."""
         self.process.send_signal(number)
-        return self.process.wait(10)
+        status = self.process.wait(30)
+        for thread in self._readers:
+            thread.join(30)
+        return status
 
 
 def test_watch_prints_page_after_page_and_ends_well(fake):
     watcher = Watcher(fake)
-    wait_until(lambda: watcher.output.count(b"LISTENER") == 2, 10, "two pages")
+    wait_until(lambda: watcher.output.count(b"LISTENER") >= 2, what="two pages")
     assert b"\033" not in watcher.output
     assert watcher.stop() == 0 and not watcher.errors
 
 
 def test_watch_prints_one_document_a_line(fake):
     watcher = Watcher(fake, "--json")
-    wait_until(lambda: watcher.output.count(b"\n") == 3, 10, "three documents")
-    assert all(json.loads(line)["version"] == "9.8.7" for line in watcher.output.splitlines())
+    wait_until(lambda: watcher.output.count(b"\n") >= 3, what="three documents")
+    assert all(json.loads(line)["version"] == "9.8.7" for line in watcher.output.split(b"\n")[:3])
     assert watcher.stop(signal.SIGTERM) == 0
 
 
@@ -139,7 +146,7 @@ def test_watch_refreshes_in_place_on_a_terminal(fake):
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 5, 30, 0, 0))
     watcher = Watcher(fake, stdout=theirs, reader=ours)
     os.close(theirs)
-    wait_until(lambda: watcher.output.count(b"\033[H") == 2, 10, "two pages")
+    wait_until(lambda: watcher.output.count(b"\033[H") >= 2, what="two pages")
     pages = watcher.output.split(b"\033[H")[1:]
     assert len(pages[0].splitlines()) == 5 and b"WORKER" not in pages[0]  # no more than the terminal has
     assert all(len(line.replace(b"\033[K", b"")) <= 30 for line in pages[0].replace(b"\033[J", b"").splitlines())
@@ -149,13 +156,13 @@ def test_watch_refreshes_in_place_on_a_terminal(fake):
 
 def test_watch_outlives_a_restart_of_the_server(fake, socket_path):
     watcher = Watcher(fake, "--json")
-    wait_until(lambda: watcher.output.count(b"\n") == 1, 10, "a document")
+    wait_until(lambda: watcher.output.count(b"\n") >= 1, what="a document")
     fake.close()
-    wait_until(lambda: b"is the server running?" in watcher.errors, 10, "a word about the server")
+    wait_until(lambda: b"is the server running?" in watcher.errors, what="a word about the server")
     again = FakeAdmin(path=socket_path)
     try:
         again.status["version"] = "10"
-        wait_until(lambda: b'"version":"10"' in watcher.output, 10, "the new server's documents")
+        wait_until(lambda: b'"version":"10"' in watcher.output, what="the new server's documents")
         assert watcher.stop() == 0
     finally:
         again.close()
@@ -233,9 +240,9 @@ def test_options_may_stand_anywhere(fake):
 
 def test_the_deadline_goes_to_the_server(run, fake):
     run("status")
-    run("status", "--timeout", "3s")
+    run("status", "--timeout", "40s")
     run("routes", "list", ":443", "--timeout", "1h")
-    assert 5 < fake.deadlines[0] <= 10 and 1 < fake.deadlines[1] <= 3 and 3000 < fake.deadlines[2] <= 3600
+    assert 1 < fake.deadlines[0] <= 10 and 20 < fake.deadlines[1] <= 40 and 3000 < fake.deadlines[2] <= 3600
 
 
 def test_a_late_answer_is_not_waited_for(run, fake):
@@ -275,11 +282,13 @@ def test_a_socket_that_nobody_serves(tmp_path):
     assert "nobody listens there; is the server running?" in no_server("routes", "list", addr=path)
 
 
-def test_no_permission(fake, socket_path):
+def test_no_permission(fake, socket_path, open_dir):
     if os.geteuid() != 0:
         pytest.skip("needs root")
     os.chmod(socket_path, 0o600)
-    done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", BINARY, "status", "--addr",
+    program = shutil.copy(BINARY, open_dir)  # the build may be in a folder that others cannot enter
+    os.chmod(program, 0o755)
+    done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", program, "status", "--addr",
                            fake.address], env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 1, done
     assert "permission denied; the socket belongs to root: run this as that user, or with sudo" in done.stderr

@@ -3,7 +3,6 @@
 import json
 import os
 import sqlite3
-import time
 
 import pytest
 
@@ -11,6 +10,7 @@ from lib import clients
 from lib.backends import EchoBackend
 from lib.config import Listener
 from lib.daemon import expect_command, is_sanitized
+from lib.figures import Cpu
 from lib.hello import client_hello
 from lib.waiting import wait_until
 
@@ -42,6 +42,7 @@ def operator(new_daemon, tmp_path):
 
 def test_status_of_a_running_server(operator):
     op = operator("www.example.com 127.0.0.1:1", server={"workers": 2})
+    op.daemon.wait_ready()
     status = op.json("status")
     assert [w["state"] for w in status["workers"]] == ["running", "running"]
     assert {w["pid"] for w in status["workers"]} == set(op.daemon.workers())
@@ -97,10 +98,9 @@ def test_many_routes_go_in_and_come_out_again(operator, tmp_path):
     routes = tmp_path / "routes.csv"
     routes.write_text("hostname,backend,send_proxy_protocol\n" +
                       "".join(f"h{i}.example.com,10.0.{i >> 8 & 255}.{i & 255}:443,{'true' if i % 3 else 'false'}\n" for i in range(count)))
-    begin = time.monotonic()
-    assert op("routes", "import", str(routes), "-l", addr) == f"{count} added, 0 replaced, 0 removed, 0 unchanged\n"
-    took = time.monotonic() - begin
-    assert took < 60, took
+    with Cpu(op.daemon.pid) as cpu:
+        assert op("routes", "import", str(routes), "-l", addr) == f"{count} added, 0 replaced, 0 removed, 0 unchanged\n"
+    assert cpu.seconds < 60, cpu.seconds
     exported = tmp_path / "out.txt"
     exported.write_text(op("routes", "export"))
     assert exported.read_text().startswith(f"{addr} first.example.com 127.0.0.1:1\n{addr} h0.example.com 10.0.0.0:443\n")
@@ -176,12 +176,12 @@ def test_no_snapshot_of_what_is_not_there(operator, tmp_path):
 
 
 def test_the_command_line_tells_of_a_server_that_drains(operator, backend):
-    op = operator("www.example.com 127.0.0.1:1", proxy={"shutdown_timeout": "10s"})
+    op = operator("www.example.com 127.0.0.1:1", proxy={"shutdown_timeout": "5m"})
     one = backend(EchoBackend)
     op("routes", "add", op.daemon.listeners[0].addr, "www.example.com", one.address)
     with clients.connect(op.daemon.port) as s:
         s.sendall(client_hello(b"www.example.com"))
         assert s.recv(1)
         op.daemon.signal(15)
-        wait_until(lambda: op.json("status")["is_draining"], 10, "draining")
+        wait_until(lambda: op.json("status")["is_draining"], what="draining")
         assert ", draining\n" in op("status")

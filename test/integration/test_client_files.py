@@ -33,7 +33,7 @@ def fake(open_dir):
 @pytest.fixture
 def run(fake):
     def command(*args, fails=0, text=None):
-        done = run_command(*args, "--addr", fake.address) if text is None else with_input(text, *args)
+        done = run_command(*args, "--addr", fake.address, timeout=200) if text is None else with_input(text, *args)
         assert done.returncode == fails, done
         return done.stderr if fails else done.stdout
 

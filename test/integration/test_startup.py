@@ -189,7 +189,7 @@ def test_a_signal_before_the_configuration_is_read_waits(write, tmp_path, number
 
 
 @in_namespaces
-def test_process_1_of_a_container_leaves_no_zombie(write):
+def test_process_1_of_a_container_leaves_no_zombie(write, tmp_path):
     """Orphans of a container are given to its first process: it must serve, reap them, and end like any other."""
     listener = Listener()
     outer = subprocess.Popen(["unshare", "-p", "-f", "--mount-proc", "--kill-child", BINARY, "server", "-c", write(listener)],
@@ -199,9 +199,12 @@ def test_process_1_of_a_container_leaves_no_zombie(write):
         master = procfs.children(outer.pid)[0]
         wait_until(lambda: outer.poll() is not None or listener.port in procfs.listening_ports(), 20, "the listener")
         workers = wait_until(lambda: children_and_zombies(master), 20, "a worker")
-        orphan_maker = "import os, time\nif os.fork() == 0:\n    time.sleep(1)\n    os._exit(0)\n"
+        seen = tmp_path / "seen"
+        orphan_maker = (f"import os, time\nif os.fork() == 0:\n    while not os.path.exists({str(seen)!r}):\n        time.sleep(0.05)\n"
+                        "    os._exit(0)\n")
         subprocess.run(["nsenter", "-t", str(master), "-p", "-m", sys.executable, "-c", orphan_maker], check=True)
-        wait_until(lambda: len(children_and_zombies(master)) > len(workers), 5, "the orphan to be handed over")
+        wait_until(lambda: len(children_and_zombies(master)) > len(workers), 20, "the orphan to be handed over")
+        seen.touch()
         wait_until(lambda: children_and_zombies(master) == workers, 10, "the orphan to be reaped")
         os.kill(master, signal.SIGTERM)
         assert outer.wait(20) == 0, outer.stderr.read()

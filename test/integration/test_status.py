@@ -88,8 +88,10 @@ def test_how_the_server_is(managed, echo):
     daemon, api = managed([Listener(routes=[f"* {echo.address}"])])
     status = api.GetStatus()
     assert status.configured_workers == 2 and status.worker_restarts == 0 and not status.reloads.HasField("last_at")
-    assert len(os.listdir(f"/proc/{daemon.pid}/fd")) >= status.descriptors > 5 and status.max_descriptors >= 1024
-    assert all(worker.max_connections > 100 and worker.descriptors > 5 for worker in status.workers)
+    assert status.max_descriptors >= 1024
+    wait_until(lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) >= api.GetStatus().descriptors > 5, what="as many as there are")
+    wait_until(lambda: [worker.max_connections > 100 and worker.descriptors > 5 for worker in api.GetStatus().workers] == [True, True],
+               what="the report of each worker")
     os.kill(daemon.workers()[0], signal.SIGKILL)
     wait_until(lambda: api.GetStatus().worker_restarts == 1, what="the restart")
     with open(daemon.config_path, encoding="utf-8") as f:

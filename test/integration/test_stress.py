@@ -278,13 +278,11 @@ def check(daemon, stage):
 def test_whatever_both_ends_do_every_byte_end_and_count_is_right(new_daemon, stage, workers):
     daemon = start(new_daemon, stage, workers)
     asyncio.run(stage.run([listener.port for listener in daemon.listeners], SECONDS / 2))
-    wait_until(lambda: len(daemon.access_lines()) >= len(stage.cases), 10, f"{len(stage.cases)} access lines")
+    wait_until(lambda: len(daemon.access_lines()) >= len(stage.cases), 30, f"{len(stage.cases)} access lines")
     assert len(daemon.access_lines()) == len(stage.cases)
     check(daemon, stage)
     daemon.signal(signal.SIGTERM)
-    begun = time.monotonic()
-    assert daemon.wait() == 0
-    assert time.monotonic() - begun < 3
+    assert daemon.wait(30) == 0, "nothing is left that it would wait a minute for"
     assert next(e for e in daemon.events() if "stopping" in e["msg"])["connections"] == "0"
 
 

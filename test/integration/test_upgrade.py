@@ -1,7 +1,9 @@
 """SIGUSR2: a new program takes over without a lost connection, and one that fails leaves the old one serving."""
 
+import http.client
 import os
 import random
+import select
 import shutil
 import signal
 import socket
@@ -14,11 +16,12 @@ import pytest
 from lib import clients, procfs
 from lib.config import Listener, config_text
 from lib.daemon import BINARY, environment, run_command
+from lib.machine import require_ptrace
 from lib.manager import Manager
 from lib.metrics import scrape
 from lib.ports import free_port
 from lib.streams import HELLO, Stream, established, is_served
-from lib.upgrading import FAILED, Relays, Upgradable, hang_script, python_script
+from lib.upgrading import FAILED, TAKEN_OVER, Relays, Upgradable, hang_script, python_script
 from lib.waiting import wait_until
 
 
@@ -73,15 +76,14 @@ def test_twenty_upgrades_fail_no_connection(upgradable):
     relays.check_and_close()
     wait_until(lambda: len(server.pids()) == 1, 20, "the old processes to end")
     assert server.wait_for_end(server.daemon.pid) == 0
-    assert queues(port) == 2
+    wait_until(lambda: queues(port) == 2, what="two queues")
 
 
 def test_who_watches_connections_hears_that_the_server_goes(upgradable, tmp_path):
     server = upgradable(grpc={"addr": f"unix:{tmp_path}/admin.sock"})
     tail = subprocess.Popen([BINARY, "tail", "--addr", f"unix:{tmp_path}/admin.sock"], env=environment(), text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(0.7)
-    assert is_served(server.daemon.port)
+    wait_until(lambda: is_served(server.daemon.port) and select.select([tail.stdout], [], [], 0.2)[0], 30, "a connection that is seen")
     assert "www.example.com" in tail.stdout.readline()
     with established(server.daemon.port):
         server.upgrade()
@@ -94,6 +96,7 @@ def test_who_watches_connections_hears_that_the_server_goes(upgradable, tmp_path
 def test_the_file_that_is_there_is_what_runs(upgradable):
     server = upgradable()
     server.replace(copy_of=BINARY)
+    require_ptrace()
     assert os.readlink(f"/proc/{server.main}/exe").endswith("(deleted)")
     server.upgrade()
     assert os.readlink(f"/proc/{server.main}/exe") == server.program
@@ -131,10 +134,10 @@ def test_a_stop_of_the_old_process_ends_its_relays_after_shutdown_timeout(upgrad
     server = upgradable(proxy={"shutdown_timeout": "1s"})
     s = established(server.daemon.port)
     old = server.upgrade()
-    os.kill(old, signal.SIGTERM)
     begun = time.monotonic()
+    os.kill(old, signal.SIGTERM)
     assert server.wait_for_end(old) == 0
-    assert 0.8 < time.monotonic() - begun < 6
+    assert time.monotonic() - begun > 0.8
     s.close()
     assert is_served(server.daemon.port)
 
@@ -165,7 +168,7 @@ def test_a_shared_socket_stays_shared(upgradable):
         stream = Stream(server.daemon.port, threads=3, every=0.004).start()
         for _ in range(3):
             server.upgrade()
-        assert queues(server.daemon.port) == 1
+        wait_until(lambda: queues(server.daemon.port) == 1, what="one queue")
         stream.stop()
     assert not stream.failed, stream.failed[:5]
 
@@ -187,7 +190,7 @@ def test_metrics_are_those_of_the_process_that_serves(upgradable):
     def connections():
         try:
             return scrape(port).sum("mcproxy_connections_total")
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return None  # between the two processes
 
     with socket.create_connection(("127.0.0.1", port), timeout=10) as kept:
@@ -210,31 +213,37 @@ def test_admin_socket_answers_before_and_after(upgradable, open_dir):
     path = os.path.join(open_dir, "admin.sock")
     server = upgradable(grpc={"addr": f"unix:{path}"})
 
-    def answers():
+    def answers_now():
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(5)
             s.connect(path)
             s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
             return s.recv(9)[3:4] == b"\4"
 
-    assert answers()
+    def answers():
+        try:
+            return answers_now()
+        except OSError:
+            return False  # between the two processes
+
+    assert answers_now()
     for _ in range(2):
         server.upgrade()
-        wait_until(lambda: os.path.exists(path), 5, "the socket")
-        assert answers()
+        wait_until(answers, 20, "the new process to answer")
+        assert answers_now()
     server.replace(script="#!/bin/sh\nexit 1\n")
     server.fail_to_upgrade()
-    assert answers()
+    assert answers_now(), "it has never been away"
     server.replace(script=python_script("say('GIVE-DATABASE'); hear(); sys.exit(1)"))
     server.fail_to_upgrade()
-    assert answers()
+    wait_until(answers, 20, "the old process to answer again")
 
 
 def test_systemd_hears_of_the_new_main_process_from_the_old_one(upgradable, tmp_path):
     systemd = Manager(tmp_path, watchdog_s=5)
     server = upgradable(env=systemd.env, server={"workers": 2})
     systemd.wait_for("READY")
-    wait_until(lambda: len(systemd.stored_names()) == 2, 5, "the store")
+    wait_until(lambda: len(systemd.stored_names()) == 2, 20, "the store")
     first = server.main
     for _ in range(2):
         told = len(systemd.messages("READY"))
@@ -250,9 +259,9 @@ def test_systemd_hears_of_the_new_main_process_from_the_old_one(upgradable, tmp_
     assert workers == 3
     fed = len(systemd.messages("WATCHDOG"))
     systemd.wait_for("WATCHDOG", count=fed + 1)
-    assert len(systemd.stored_names()) == 2
+    wait_until(lambda: len(systemd.stored_names()) == 2, what="as many as before")
     server.stop()
-    assert not systemd.messages("STOPPING")[-1].fds
+    assert not systemd.wait_for("STOPPING").fds
     systemd.close()
 
 
@@ -326,7 +335,7 @@ def test_a_newer_schema_that_was_left_behind_stops_changes_and_no_traffic(upgrad
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 1")
     db.close()
-    server.daemon.wait_for_log(lambda e: e["msg"] == "the database is open again")
+    server.daemon.wait_for_log(lambda e: e["msg"] == "the database is open again", timeout=30)
     server.replace(copy_of=BINARY)
     server.upgrade()
     assert is_served(server.daemon.port)
@@ -336,7 +345,8 @@ def test_a_newer_schema_that_was_left_behind_stops_changes_and_no_traffic(upgrad
 
 def test_a_second_upgrade_is_refused_and_a_reload_waits(upgradable):
     server = upgradable()
-    server.replace(script=python_script("time.sleep(2); sys.exit(1)"))
+    done = f"{server.program}.done"
+    server.replace(script=python_script(f"while not os.path.exists({done!r}):\n    time.sleep(0.05)\nsys.exit(1)"))
     server.ask()
     server.daemon.wait_for_log(lambda e: e["msg"] == "upgrading: the new program starts")
     server.ask()
@@ -344,6 +354,8 @@ def test_a_second_upgrade_is_refused_and_a_reload_waits(upgradable):
     assert "under way" in refused["error"]
     os.kill(server.main, signal.SIGHUP)
     server.daemon.wait_for_log(lambda e: "reload waits" in e["msg"])
+    with open(done, "wb"):
+        pass
     server.daemon.wait_for_log(lambda e: e["msg"] == FAILED)
     server.daemon.wait_for_log(lambda e: e["msg"] == "configuration reloaded")
     assert len(server.events("upgrading: the new program starts")) == 1
@@ -351,14 +363,16 @@ def test_a_second_upgrade_is_refused_and_a_reload_waits(upgradable):
 
 def test_a_reload_that_comes_during_an_upgrade_reaches_the_new_process(upgradable):
     server = upgradable()
-    with open(f"{server.program}.real", "wb"):
-        pass
     shutil.copy(BINARY, f"{server.program}.real")
-    server.replace(script=f'#!/bin/sh\nsleep 1\nexec "{server.program}.real" "$@"\n')
+    goes_on = f"{server.program}.goes-on"
+    server.replace(script=f'#!/bin/sh\nwhile [ ! -e "{goes_on}" ]; do sleep 0.05; done\nexec "{server.program}.real" "$@"\n')
     server.ask()
     server.daemon.wait_for_log(lambda e: e["msg"] == "upgrading: the new program starts")
     os.kill(server.main, signal.SIGHUP)
-    server.daemon.wait_for_log(lambda e: "taken over" in e["msg"], timeout=30)
+    server.daemon.wait_for_log(lambda e: "reload waits" in e["msg"])
+    with open(goes_on, "wb"):
+        pass
+    server.daemon.wait_for_log(lambda e: e["msg"] == TAKEN_OVER, timeout=30)
     server.main = int(server.events("upgrading: the new program starts")[-1]["pid"])
     server.daemon.wait_for_log(lambda e: e["msg"] == "configuration reloaded")
 
@@ -367,17 +381,22 @@ def test_an_upgrade_waits_for_a_change_of_workers(upgradable):
     server = upgradable(server={"workers": 3})
     port = server.daemon.port
     stream = Stream(port, threads=3, every=0.004).start()
-    server.daemon.write_config(config_text(server.daemon.directory, server.daemon.listeners, server={"workers": 1}))
-    os.kill(server.main, signal.SIGHUP)
-    server.daemon.wait_for_log(lambda e: e["msg"] == "configuration reloaded")
-    server.upgrade()
-    assert server.events("the upgrade waits until the last reload's workers and listeners have settled")
-    wait_until(lambda: len(server.workers()) == 1 and queues(port) == 1, 10, "one worker")
+    waits = "the upgrade waits until the last reload's workers and listeners have settled"
+    for count in (1, 3, 1, 3, 1):  # they may have settled before we can ask for the upgrade
+        if count == 1 and server.events(waits):
+            break
+        reloaded = len(server.events("configuration reloaded"))
+        server.daemon.write_config(config_text(server.daemon.directory, server.daemon.listeners, server={"workers": count}))
+        os.kill(server.main, signal.SIGHUP)
+        wait_until(lambda n=reloaded: len(server.events("configuration reloaded")) > n, 20, "the reload", interval=0.001)
+        server.upgrade()
+        wait_until(lambda n=count: len(server.workers()) == n and queues(port) == n, 20, f"{count} worker(s)")
+    assert server.events(waits)
     stream.stop()
     assert not stream.failed, stream.failed[:5]
 
 
-@pytest.mark.parametrize("script", [hang_script(), "#!/bin/sh\ntrap '' TERM\nsleep 600\n", None,
+@pytest.mark.parametrize("script", [hang_script(), "#!/bin/sh\ntrap '' TERM\nexec sleep 600\n", None,
                                     python_script("say('GIVE-DATABASE'); time.sleep(600)")])
 def test_a_stop_in_the_middle_ends_both(upgradable, script):
     server = upgradable(proxy={"shutdown_timeout": "3s"})
@@ -390,11 +409,12 @@ def test_a_stop_in_the_middle_ends_both(upgradable, script):
     os.kill(server.daemon.pid, signal.SIGTERM)
     assert server.wait_for_end(server.daemon.pid, 20) == 0
     started = int(server.events("upgrading: the new program starts")[-1]["pid"])
-    if server.events("upgraded: the new process has taken over, this one serves its connections to their end"):
+    done = "upgraded: the new process has taken over, this one serves its connections to their end"
+    wait_until(lambda: server.events(done) or not procfs.is_alive(started), 20, "the new process to end, or to be the main one")
+    if server.events(done):
         server.main = started  # it was done already: the new one is not asked to stop
         server.stop()
     wait_until(lambda: not procfs.is_alive(started), 15, "the new process to end")
-    subprocess.run(["pkill", "-P", str(started)], check=False)
 
 
 # ---- death in the middle
@@ -420,7 +440,7 @@ def test_a_new_process_that_is_killed_at_any_moment_costs_no_connection(upgradab
 
 @pytest.mark.parametrize("seed", range(6))
 def test_when_the_old_process_is_killed_the_new_one_goes_on(upgradable, seed):
-    server = upgradable(server={"workers": 2})
+    server = upgradable(server={"workers": 2}, proxy={"shutdown_timeout": "60s"})
     relays = Relays(lambda: established(server.daemon.port))
     relays.add(2)
     chance = random.Random(seed)

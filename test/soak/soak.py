@@ -37,6 +37,7 @@ from lib.machine import may_ptrace  # noqa: E402
 from lib.ports import free_port  # noqa: E402
 from lib.reloads import REFUSED, Reloads  # noqa: E402
 from lib.streams import Relay  # noqa: E402
+from lib.waiting import wait_until  # noqa: E402
 
 HELLO = hello.client_hello(b"www.example.com")
 BLOCKED = "127.0.0.66"
@@ -71,20 +72,21 @@ class Account:
     def __init__(self):
         self.counts = {}
         self.failures = []  # (begun, ended, what)
-        self.kills = []
+        self.kills = []  # (when it was begun, when the worker was gone)
         self._lock = threading.Lock()
 
     def count(self, kind, n=1):
         with self._lock:
             self.counts[kind] = self.counts.get(kind, 0) + n
 
-    def fail(self, begun, what):
+    def fail(self, begun, what, is_explicable=True):
+        """is_explicable: by a worker that was killed meanwhile."""
         with self._lock:
-            self.failures.append((begun, time.monotonic(), what))
+            self.failures.append((begun if is_explicable else float("inf"), time.monotonic(), what))
 
     def unexplained(self):
         """Failures of connections during whose life no worker was killed."""
-        return [f for f in self.failures if not any(f[0] <= kill <= f[1] for kill in self.kills)]
+        return [f for f in self.failures if not any(f[0] <= gone and begun <= f[1] for begun, gone in self.kills)]
 
 
 class Soak:
@@ -99,7 +101,7 @@ class Soak:
         self.metrics_port = free_port()
         self.socket = os.path.join(directory, "admin.sock")
         self.daemon = Daemon(directory, self.config(), [self.main]).start()
-        self.keeper = min(self.daemon.workers())  # slot 0 was forked first
+        self.keeper = int(self.daemon.wait_for_log(lambda e: e["msg"] == "worker started" and e["worker"] == "0")["pid"])
         self.reloads = Reloads(self.daemon)
 
     def config(self):
@@ -115,6 +117,14 @@ class Soak:
             metrics={"addr": f"127.0.0.1:{self.metrics_port}"})
 
     # ---- what goes on, each in a thread of its own
+
+    def guarded(self, job):
+        """A job that breaks would be missing from then on: that is a failure."""
+        begun = time.monotonic()
+        try:
+            job()
+        except Exception as error:
+            self.account.fail(begun, f"{job.__name__} broke: {error!r}", is_explicable=False)
 
     def short_connections(self):
         while not self.stop.wait(0.01):
@@ -207,10 +217,12 @@ class Soak:
             victims = [pid for pid in self.daemon.workers() if pid != self.keeper]
             if not victims:
                 continue
-            self.account.kills.append(time.monotonic())
+            victim, begun = self.random.choice(victims), time.monotonic()
             with contextlib.suppress(ProcessLookupError):  # a reload was quicker
-                os.kill(self.random.choice(victims), signal.SIGKILL)
+                os.kill(victim, signal.SIGKILL)
                 self.account.count("workers killed")
+            wait_until(lambda: not procfs.is_alive(victim), what="the end of a killed worker", interval=0.001)
+            self.account.kills.append((begun, time.monotonic()))
 
     def reload(self):
         try:
@@ -222,14 +234,18 @@ class Soak:
     # ---- looking
 
     def sample(self, second):
-        files = [os.path.join(self.directory, name) for name in os.listdir(self.directory) if name.startswith("mc-proxy.db")]
+        database = 0
+        for name in os.listdir(self.directory):
+            if name.startswith("mc-proxy.db"):
+                with contextlib.suppress(FileNotFoundError):  # SQLite removes some of its files
+                    database += os.path.getsize(os.path.join(self.directory, name))
         return Sample(round(second, 1), procfs.rss_bytes(self.daemon.pid), len(procfs.open_files(self.daemon.pid)),
                       procfs.rss_bytes(self.keeper), len(procfs.open_files(self.keeper)), procfs.shared_bytes(self.daemon.pid),
-                      sum(os.path.getsize(path) for path in files))
+                      database)
 
     def run(self, seconds):
         jobs = [self.short_connections] * 3 + [self.relays, self.floods, self.route_changes, self.questions, self.kills]
-        threads = [threading.Thread(target=job, daemon=True) for job in jobs]
+        threads = [threading.Thread(target=self.guarded, args=(job,), daemon=True) for job in jobs]
         for thread in threads:
             thread.start()
         samples, begun = [], time.monotonic()
@@ -247,6 +263,8 @@ class Soak:
         self.stop.set()
         for thread in threads:
             thread.join(60)
+            if thread.is_alive():
+                self.account.fail(time.monotonic(), "a job does not end", is_explicable=False)
         return samples
 
     def end(self):
@@ -306,7 +324,9 @@ def main():
         finally:
             soak.end()
     print_report(samples, account)
+    idle = {"short connections", "turns of relays", "changes", "reloads"} - account.counts.keys()
     problems = grown(samples, not is_sanitized()) + [f"failed: {f[2]}" for f in account.unexplained()]
+    problems += [f"no {kind}" for kind in sorted(idle)]
     if soak.reloads.count[REFUSED]:
         problems.append(f"{soak.reloads.count[REFUSED]} reloads refused")
     if options.json:

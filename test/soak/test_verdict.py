@@ -1,6 +1,7 @@
 """What the soak calls grown, and which failures a killed worker explains."""
 
 import dataclasses
+import time
 
 import pytest
 from soak import Account, Sample, grown
@@ -33,6 +34,14 @@ def test_memory_of_a_sanitized_build_tells_nothing():
 
 def test_a_failure_is_explained_by_a_kill_during_the_connection_only():
     account = Account()
-    account.failures = [(1.0, 2.0, "during"), (1.0, 1.4, "before"), (1.6, 3.0, "after")]
-    account.kills = [1.5]
+    account.failures = [(1.0, 2.0, "during"), (1.0, 1.4, "before"), (1.7, 3.0, "after"), (1.55, 3.0, "while it was killed")]
+    account.kills = [(1.5, 1.6)]
     assert [f[2] for f in account.unexplained()] == ["before", "after"]
+
+
+def test_a_job_that_breaks_is_a_failure_whatever_was_killed():
+    account = Account()
+    account.kills = [(0.0, time.monotonic() + 1000)]
+    account.fail(time.monotonic(), "explained")
+    account.fail(time.monotonic(), "a job broke", is_explicable=False)
+    assert [f[2] for f in account.unexplained()] == ["a job broke"]

@@ -17,6 +17,7 @@
 #include "clock.h"
 #include "ctl_channel.h"
 #include "fake_worker.h"
+#include "free_port.h"
 #include "log_lines.h"
 #include "stats_segment.h"
 #include "supervisor.h"
@@ -207,18 +208,6 @@ static struct sockaddr_in loopback(uint16_t port)
 {
     return (struct sockaddr_in){
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
-}
-
-static uint16_t free_port(void)
-{
-    struct sockaddr_in sin = loopback(0);
-    socklen_t len = sizeof sin;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    assert_int_equal(bind(fd, (struct sockaddr *)&sin, sizeof sin), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
-    close(fd);
-    return ntohs(sin.sin_port);
 }
 
 static struct listen_addr loopback_addr(uint16_t port)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,6 +25,7 @@
 #include <cmocka.h>
 
 #include "err.h"
+#include "free_port.h"
 #include "listen_sockets.h"
 
 static char why_text[256];
@@ -78,13 +80,6 @@ static int other_socket(uint16_t port, bool reuse_port, uint16_t *port_out)
     assert_int_equal(getsockname(fd, (struct sockaddr *)&ss, &len), 0);
     *port_out = ntohs(((struct sockaddr_in *)&ss)->sin_port);
     return fd;
-}
-
-static uint16_t free_port(void)
-{
-    uint16_t port;
-    close(other_socket(0, false, &port));
-    return port;
 }
 
 static int try_connect(int family, uint16_t port)
@@ -240,6 +235,16 @@ static void test_the_probe_waits_for_an_address_to_become_free(void **state)
     assert_int_equal(waitpid(holder, NULL, 0), holder);
 }
 
+/** The last word of a handshake may still be on its way when connect() has returned. */
+static int accept_one(int listener)
+{
+    int fd;
+
+    while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) < 0)
+        assert_int_equal(poll(&(struct pollfd){.fd = listener, .events = POLLIN}, 1, 10000), 1);
+    return fd;
+}
+
 static void test_connections_that_linger_from_before_are_not_in_the_way(void **state)
 {
     struct listen_addr addr = at_port(LOOP4, free_port());
@@ -248,8 +253,7 @@ static void test_connections_that_linger_from_before_are_not_in_the_way(void **s
     (void)state;
     assert_int_equal(listen_sockets_open(&addr, 1, fds, &why), 0);
     int client = try_connect(AF_INET, addr.port), open_client = try_connect(AF_INET, addr.port);
-    int accepted = accept4(fds[0], NULL, NULL, SOCK_CLOEXEC);
-    int still_open = accept4(fds[0], NULL, NULL, SOCK_CLOEXEC);
+    int accepted = accept_one(fds[0]), still_open = accept_one(fds[0]);
     close(accepted); /* the server closes first: TIME_WAIT is on its side */
     close(client);
     listen_sockets_close(fds, 1);
@@ -381,6 +385,11 @@ static void test_balance_spares_the_last_sockets(void **state)
         int fd;
         for (; (fd = accept4(fds[i], NULL, NULL, SOCK_CLOEXEC)) >= 0; hits[i]++)
             close(fd);
+        if (i == 1 && hits[0] + hits[1] < 64) { /* the last word of a handshake may still be on its way */
+            assert_true(poll((struct pollfd[]){{.fd = fds[0], .events = POLLIN}, {.fd = fds[1], .events = POLLIN}}, 2,
+                             10000) > 0);
+            i = UINT_MAX; /* all again */
+        }
     }
     assert_int_equal(hits[0] + hits[1], 64);
     assert_true(hits[0] > 0 && hits[1] > 0);

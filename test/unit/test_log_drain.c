@@ -186,6 +186,7 @@ static void test_full_rings_are_reported_once_a_second(void **state)
 {
     (void)state;
     struct rig *g = rig_new();
+    uint64_t begun_ms = clock_monotonic_ms();
 
     for (unsigned n = 0; n < 20000; n++)
         log_from(g, 1, n);
@@ -201,11 +202,16 @@ static void test_full_rings_are_reported_once_a_second(void **state)
     for (int run = 0; run < 20; run++)
         (void)log_drain_run(g->drain);
     collect(g);
-    assert_int_equal(g->reports[1], 1); /* too soon */
+    if (clock_monotonic_ms() - begun_ms < 1000) {
+        assert_int_equal(g->reports[1], 1); /* too soon */
+    } else {
+        print_message("this machine is too busy to see that a second report does not come within a second\n");
+        assert_true(g->reports[1] <= 2);
+    }
     wait_ms(1050);
     (void)log_drain_run(g->drain);
     collect(g);
-    assert_int_equal(g->reports[1], 2);
+    assert_in_range(g->reports[1], 2, 3);
     assert_int_equal(g->lines[1] + g->dropped[1], 40000);
     assert_int_equal(log_drain_dropped(g->drain), g->dropped[1]);
     rig_free(g);
@@ -337,7 +343,7 @@ static void test_timer_drains(void **state)
     log_drain_start(g->drain, loop);
     for (unsigned n = 0; n < 6000; n++)
         log_from(g, n % SLOTS, n);
-    uint64_t until_ms = clock_monotonic_ms() + 5000;
+    uint64_t until_ms = clock_monotonic_ms() + 30000;
     while (g->lines[0] + g->lines[1] + g->lines[2] < 6000 && clock_monotonic_ms() < until_ms) {
         ev_run(loop, EVRUN_ONCE);
         collect(g);

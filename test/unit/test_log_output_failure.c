@@ -76,21 +76,27 @@ static void test_new_reader_of_a_fifo_learns_what_it_missed(void **state)
     account_read(&account, p.reader, 1 << 20);
     assert_int_equal(account.lines, 5);
     close(p.reader);
+    uint64_t closed_ms = clock_monotonic_ms();
     while (n < 5000) {
         log_numbered(o, n++);
         if (n % 500 == 0)
             ev_run(loop, EVRUN_NOWAIT);
     }
-    assert_int_equal(log_output_dropped(o), 495); /* the first try failed; the rest waits for the second */
+    uint64_t dropped = log_output_dropped(o);
+    if (clock_monotonic_ms() - closed_ms < 1000)
+        assert_int_equal(dropped, 495); /* the first try failed; the rest waits for the second */
+    else
+        assert_true(dropped >= 495); /* which has come: this process had to wait for a processor */
 
     p.reader = open(p.path, O_RDONLY | O_NONBLOCK);
-    uint64_t until_ms = clock_monotonic_ms() + 5000;
+    uint64_t until_ms = clock_monotonic_ms() + 30000;
     while (account.next < n && clock_monotonic_ms() < until_ms) {
         ev_run(loop, EVRUN_ONCE);
         account_read(&account, p.reader, 1 << 20);
     }
     assert_int_equal(account.next, n);
-    assert_int_equal(account.dropped, 495);
+    assert_true(account.dropped >= dropped);
+    assert_int_equal(account.dropped, log_output_dropped(o));
     assert_int_equal(account.notices, 1);
 
     close_lines(&p);

@@ -70,7 +70,7 @@ static void test_a_second_server_is_refused(void **state)
     list_folder(f->folder, before, sizeof before);
     uint64_t start = clock_monotonic_ms();
     int rc = store_open(f->db, &store, &f->why);
-    assert_in_range(clock_monotonic_ms() - start, 900, 5000);
+    assert_in_range(clock_monotonic_ms() - start, 900, 20000);
     snprintf(pid_text, sizeof pid_text, "(pid %d)", (int)pid);
     assert_non_null(strstr(f->words, pid_text));
     expect_rc(f, rc, ERR_IN_USE);
@@ -155,7 +155,7 @@ static void test_a_foreign_write_lock_makes_changes_unavailable(void **state)
     pid_t pid = start_and_meet(f, write_beside);
     uint64_t start = clock_monotonic_ms();
     expect_rc(f, put(store, ":443", "a.example", "a:1", &f->why), ERR_UNAVAILABLE);
-    assert_true(clock_monotonic_ms() - start < 5000);
+    assert_true(clock_monotonic_ms() - start < 20000);
     expect_routes(f, store, "");
     let_go(pid);
     expect_rc(f, put(store, ":443", "a.example", "a:1", &f->why), 0);

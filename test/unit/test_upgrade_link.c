@@ -99,7 +99,7 @@ static void test_waiting_ends_in_time_and_at_the_end(void **state)
 
     (void)state;
     assert_int_equal(upgrade_link_wait(ends[1], 100, &message), ERR_TIMEOUT);
-    assert_in_range(clock_monotonic_ms() - begun_ms, 100, 2000);
+    assert_in_range(clock_monotonic_ms() - begun_ms, 100, 9000);
     assert_int_equal(upgrade_link_send(ends[0], UPGRADE_READY, ""), 0);
     assert_int_equal(upgrade_link_wait(ends[1], 10000, &message), 0);
     assert_int_equal(upgrade_link_send(ends[0], UPGRADE_FAILED, "last words"), 0);

@@ -9,8 +9,8 @@ import ssl
 import struct
 import subprocess
 import threading
-import time
 
+from lib import sockets
 from lib.ports import free_port, require_ipv6
 from lib.procfs import listening_ports
 from lib.waiting import wait_until
@@ -64,6 +64,8 @@ class Backend:
         except OSError as error:
             if error.errno != errno.ENOTCONN:  # shutdown() of what a peer has reset
                 self.errors.append(error)
+        except Exception as error:  # a script of the test has found something, or is wrong
+            self.errors.append(error)
         finally:
             with self._lock:
                 self._open.discard(connection)
@@ -259,20 +261,20 @@ class BlackHole:
         self._listener.listen(0)
         self.port = self._listener.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
-        self._fillers = []
-        wait_until(self._is_full, 10, "the queue to be full")
+        self._filler = socket.create_connection(("127.0.0.1", self.port))  # a backlog of 0 has room for one
+        wait_until(self._is_full, what="the queue to be full")
 
     def _is_full(self):
-        filler = socket.socket()
-        filler.setblocking(False)
-        filler.connect_ex(("127.0.0.1", self.port))
-        self._fillers.append(filler)
-        time.sleep(0.05)
-        return filler.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) != b"\x01"  # not TCP_ESTABLISHED
+        """Of a listening socket, tcpi_unacked and tcpi_sacked are the length of its queue and its backlog."""
+        queued, backlog = struct.unpack_from("II", self._listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32), 24)
+        return queued > backlog
+
+    def is_asked(self):
+        """Does somebody knock, and get no answer?"""
+        return any(s.state == sockets.SYN_SENT for s in sockets.tcp(remote_port=self.port))
 
     def close(self):
-        for filler in self._fillers:
-            filler.close()
+        self._filler.close()
         self._listener.close()
 
 
@@ -324,7 +326,7 @@ class ServerProgram:
         self.log = os.path.join(self.path, "output")
         with open(self.log, "wb") as log:
             self._process = subprocess.Popen([*command, config], stdout=log, stderr=log, cwd=self.path)
-        wait_until(lambda: self._fail_if_ended() or set(ports) <= listening_ports(), 10, f"{name} to listen")
+        wait_until(lambda: self._fail_if_ended() or set(ports) <= listening_ports(), 30, f"{name} to listen")
 
     def _fail_if_ended(self):
         if self._process.poll() is not None:
@@ -352,7 +354,7 @@ class OpensslBackend:
 
 
 def _wait_listening(port):
-    wait_until(lambda: port in listening_ports(), 10, f"a backend on port {port}")
+    wait_until(lambda: port in listening_ports(), 30, f"a backend on port {port}")
 
 
 def _end(process):

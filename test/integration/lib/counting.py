@@ -32,7 +32,7 @@ class Strace:
 
     def __exit__(self, *_exception):
         self._process.send_signal(signal.SIGINT)
-        self._process.wait(10)
+        self._process.wait(60)
         self._process.stderr.close()
         with open(self._path, encoding="ascii", errors="replace") as f:
             self.names = [match.group(1) for match in map(_CALL.match, f) if match]
@@ -62,7 +62,7 @@ def settled_private_bytes(pid):
         seen.append(private_bytes(pid))
         return seen[-1] == seen[-2]
 
-    wait_until(is_settled, 10, "the worker's memory to settle")
+    wait_until(is_settled, 60, "the worker's memory to settle")
     return seen[-1]
 
 

@@ -100,7 +100,7 @@ class Daemon:
         self._reader.start()
         return self
 
-    def start(self, timeout=20):
+    def start(self, timeout=60):
         """Start it and wait until all its listeners listen and there is a worker, which may still be starting."""
         self.launch()
         wanted = {listener.port for listener in self.listeners}
@@ -144,7 +144,7 @@ class Daemon:
 
     @property
     def returncode(self):
-        return self._process.poll()
+        return self._process and self._process.poll()
 
     def workers(self):
         return procfs.children(self.pid)
@@ -162,7 +162,7 @@ class Daemon:
             lines = list(self.lines)
         return [fields for fields in map(logs.parse_line, lines) if fields is not None]
 
-    def wait_for_log(self, predicate, timeout=10, what="the log line"):
+    def wait_for_log(self, predicate, timeout=20, what="the log line"):
         """The first event for which predicate(fields) holds; waits for it."""
         return wait_until(lambda: next((e for e in self.events() if predicate(e)), None), timeout, what)
 
@@ -171,16 +171,21 @@ class Daemon:
         wanted = {key: str(value) for key, value in wanted.items()}
         return [e for e in self.events() if logs.is_access(e) and all(e.get(k) == v for k, v in wanted.items())]
 
-    def wait_for_access(self, count=1, timeout=10, **wanted):
+    def wait_for_access(self, count=1, timeout=20, **wanted):
         """Waits for `count` lines of finished connections with these fields; returns the first."""
         wait_until(lambda: len(self.access_lines(**wanted)) >= count, timeout, f"{count} access line(s) with {wanted}")
         return self.access_lines(**wanted)[0]
+
+    def wait_ready(self):
+        """Until all its workers serve, all names are known and the database is as it stays."""
+        self.wait_for_log(lambda e: e["msg"] == "server is ready", timeout=60, what="readiness")
+        return self
 
     # ---- its only worker
 
     def replace_worker(self):
         """Kills it once it is ready; returns the pid of its successor when that one is. It has the limits that the master has now."""
-        self.wait_for_log(lambda e: e["msg"] == "server is ready")
+        self.wait_ready()
         old = self.workers()[0]
         os.kill(old, signal.SIGKILL)
         return int(self.wait_for_log(lambda e: e["msg"] == "worker ready" and int(e["pid"]) != old, what="a new worker")["pid"])
@@ -191,10 +196,12 @@ class Daemon:
         self._process.send_signal(number)
 
     def kill_master(self):
-        """SIGKILL to the master alone. Its workers live on for a while, and hold standard error open."""
+        """SIGKILL to the master alone. Its workers, whose pids are returned, live on for a while, and hold standard error open."""
         self.expects_failure = True
+        workers = self.workers()
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(30)
+        return workers
 
     def wait(self, timeout=25):
         """Waits for its end; returns the exit code."""

@@ -31,7 +31,7 @@ class EchoServer:
             self.process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=log, env=env)
         self.expect("ready")
 
-    def expect(self, line, timeout=10):
+    def expect(self, line, timeout=30):
         ready, _, _ = select.select([self.process.stdout], [], [], timeout)
         assert ready, f"the echo server does not say {line}"
         said = self.process.stdout.readline().decode().strip()
@@ -53,7 +53,7 @@ class EchoServer:
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            self.process.wait(10)
+            self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -66,14 +66,14 @@ class H2Raw:
     @classmethod
     def unix(cls, where, **kwargs):
         sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(10)
+        sock.settimeout(20)
         sock.connect(where)
         return cls(sock, **kwargs)
 
     @classmethod
     def tcp(cls, port, context=None, host="127.0.0.1", name="localhost", **kwargs):
         """context: an ssl.SSLContext; None: without TLS."""
-        sock = socket.create_connection((host, port), timeout=10)
+        sock = socket.create_connection((host, port), timeout=20)
         if context is not None:
             context.set_alpn_protocols(["h2"])
             sock = context.wrap_socket(sock, server_hostname=name)
@@ -107,7 +107,7 @@ class H2Raw:
         """The frame that begins a call on a new stream."""
         return frame(HEADERS, END_HEADERS | flags, self.next_stream(), grpc_headers(path or self.path, *extra))
 
-    def call(self, path, body, *extra, timeout=10, **kwargs):
+    def call(self, path, body, *extra, timeout=20, **kwargs):
         """One call: (headers of all blocks, in one dictionary, where they can be read; body; RST_STREAM code or None)."""
         stream = self.next_stream()
         self.send(frame(HEADERS, END_HEADERS, stream, grpc_headers(path, *extra, **kwargs)),
@@ -134,7 +134,7 @@ class H2Raw:
             pass
         except OSError as error:  # TLS wants to read, or the end
             self.closed = "want" not in str(error).lower() and "did not complete" not in str(error).lower()
-        self.sock.settimeout(10)
+        self.sock.settimeout(20)
         while len(self._buffer) >= 9:
             length = int.from_bytes(self._buffer[:3], "big")
             if len(self._buffer) < 9 + length:
@@ -143,12 +143,17 @@ class H2Raw:
                                 self._buffer[9:9 + length]))
             self._buffer = self._buffer[9 + length:]
 
-    def wait(self, condition, timeout=10):
+    def wait(self, condition, timeout=20):
         """Receive until condition() holds or the server has closed; returns it."""
         deadline = time.monotonic() + timeout
         while not condition() and not self.closed and time.monotonic() < deadline:
             self.receive(0.05)
         return condition()
+
+    def wait_for_end(self):
+        """Receive until the server has closed. Where sending has failed already, what it said last may still be there to read."""
+        self.closed = False
+        self.wait(lambda: False)
 
     def count(self, kind):
         return sum(f[0] == kind for f in self.frames)
@@ -284,6 +289,5 @@ def flood(h2, kind, rounds=100000, batch=50, reads=True):
         if reads:
             h2.receive()
     if reads or h2.closed:
-        h2.closed = False  # of the sending side; what the server said last may still be there to read
-        h2.wait(lambda: False, timeout=5)
+        h2.wait_for_end()
     return Outcome(sent, time.monotonic() - began, h2.goaway, h2.closed)

@@ -1,4 +1,4 @@
-"""Free TCP ports, from below the ephemeral range so that no outgoing connection takes one meanwhile."""
+"""Free TCP ports, from outside of the ephemeral range so that no outgoing connection takes one meanwhile."""
 
 import errno
 import fcntl
@@ -9,7 +9,21 @@ import tempfile
 
 import pytest
 
-FIRST, LAST = 15000, 30000
+
+def _window():
+    """First and last port to give: 15000 to 30000, or what is below or above a wider ephemeral range of this machine, where that is enough."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
+            low, high = map(int, f.read().split())
+    except OSError:
+        low, high = 32768, 60999
+    for first, last in ((15000, min(30000, low - 1)), (5000, min(30000, low - 1)), (max(15000, high + 1), 65535)):
+        if last - first >= 4000:
+            return first, last
+    return 15000, 30000
+
+
+FIRST, LAST = _window()
 # Tests run side by side, and a port is free until its server listens: all of them count through the ports in one file.
 _COUNTER = os.path.join(tempfile.gettempdir(), f"mc-proxy-test-port.{os.getuid()}")
 
@@ -18,7 +32,7 @@ def free_port():
     """A port on which nothing listens, on IPv4 nor IPv6, and which no test has been given for a long time."""
     with open(os.open(_COUNTER, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="ascii") as f:
         fcntl.flock(f, fcntl.LOCK_EX)
-        port = int(f.read() or FIRST)
+        port = max(FIRST, int(f.read() or FIRST))
         while not _is_free(port := port + 1 if port < LAST else FIRST):
             pass
         f.seek(0)

@@ -41,12 +41,16 @@ def rss_bytes(pid):
     raise AssertionError(f"no RssAnon of {pid}")
 
 
+# Of a descriptor that is closed while it is looked at, and (the others) of a process that ends meanwhile.
+_GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
+
+
 def descriptors(pid):
     """What each descriptor of a process leads to, by its number; without those closed while we looked."""
     require_ptrace()
     targets = {}
     for fd in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(*_GONE):
             targets[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
     return targets
 
@@ -61,7 +65,7 @@ def shared_bytes(pid):
     total = 0
     for fd, target in descriptors(pid).items():
         if target.startswith("/memfd:"):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(*_GONE):
                 total += os.stat(f"/proc/{pid}/fd/{fd}").st_blocks * 512
     return total
 

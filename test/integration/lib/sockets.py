@@ -4,7 +4,7 @@ import dataclasses
 import socket
 import struct
 
-LISTEN = 10
+SYN_SENT, LISTEN = 2, 10
 _TIME_WAIT = 6
 _NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
 _NLM_F_REQUEST_DUMP = 0x301
@@ -22,8 +22,8 @@ class Socket:
     queued: int  # bytes to be read; of a listening one: connections to be accepted
 
 
-def tcp(local_port):
-    """Those of IPv4 with this local port, but none in TIME_WAIT."""
+def tcp(local_port=None, remote_port=None):
+    """Those of IPv4 with these ports, but none in TIME_WAIT."""
     states = 0xfff & ~(1 << _TIME_WAIT)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as s:
         s.settimeout(10)
@@ -33,11 +33,17 @@ def tcp(local_port):
         while True:
             for kind, payload in _messages(s.recv(1 << 18)):
                 if kind == _NLMSG_DONE:
-                    return [one for one in found if one.local == local_port]
+                    return [one for one in found if local_port in (None, one.local) and remote_port in (None, one.remote)]
                 if kind == _NLMSG_ERROR:
                     raise OSError(-struct.unpack_from("=i", payload)[0], "sock_diag")
                 _, state, _, _, local, remote, _, _, _, _, _, received, _, _, inode = _MESSAGE.unpack_from(payload)
                 found.append(Socket(inode, int.from_bytes(local), int.from_bytes(remote), state, received))
+
+
+def is_accepted(s):
+    """Has a process accepted the connection whose other end this connected socket is?"""
+    port = s.getsockname()[1]
+    return any(one.inode for one in tcp(s.getpeername()[1], port))
 
 
 def _messages(data):

@@ -17,7 +17,8 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 class Steady:
     """
     with Steady(rate) as traffic: start a daemon with a route to traffic.address; traffic.aim(port); traffic.phase("name"); ...
-    times = traffic.finish() gives {phase: [seconds of each connection, sorted]} and raises if one has failed.
+    times = traffic.finish() gives {phase: [seconds of each connection, sorted]} and raises if one has failed. Each phase has at least one:
+    it lasts until then, however long the program had to wait for a processor.
     """
 
     def __init__(self, rate):
@@ -30,6 +31,7 @@ class Steady:
 
     def __exit__(self, *_):
         self._process.stdin.close()
+        self._process.stdout.read()  # what it says where nobody has asked it to finish
         self._process.wait(30)
         self._process.stdout.close()
 
@@ -84,7 +86,7 @@ class _Client:
 
     def _connection(self, hello):
         began = time.perf_counter()
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as s:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as s:
             s.sendall(hello)
             got = b""
             while len(got) < len(hello):
@@ -96,12 +98,19 @@ class _Client:
             raise ConnectionError("other bytes came back")
         return time.perf_counter() - began
 
+    def begin_phase(self, name):
+        """Once the phase before it has had a connection, unless there cannot be one any more."""
+        while self.port is not None and not self.times.get(self.phase) and not self.failed:
+            time.sleep(0.001)
+        self.phase = name
+
     def run(self, hello):
         due = time.perf_counter()
         while not self.is_over.is_set():
             phase = self.phase
             try:
-                self.times.setdefault(phase, []).append(self._connection(hello))
+                took = self._connection(hello)
+                self.times.setdefault(phase, []).append(took)
             except OSError as error:
                 self.failed.append(f"{phase}: {error!r}")
             due = max(due + self._gap, time.perf_counter() - 0.1)  # what was missed is made up for, but not for ever
@@ -122,8 +131,9 @@ def _main():
             client.port = int(rest)
             worker.start()
         elif word == "phase":
-            client.phase = rest
+            client.begin_phase(rest)
         else:
+            client.begin_phase("over")
             break
     client.is_over.set()
     if client.port is not None:

@@ -1,5 +1,6 @@
 """A daemon that is upgraded: its program file, its successive main processes, and how to end them all."""
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -105,12 +106,9 @@ class Upgradable:
 
     def kill(self):
         for pid in self.pids():
-            for child in procfs.children(pid):
-                os.kill(child, signal.SIGKILL)
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            for one in [*procfs.children(pid), pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(one, signal.SIGKILL)
 
 
 class Relays:
