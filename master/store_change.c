@@ -63,7 +63,7 @@ static int begin(struct store *store, struct strbuf *why)
 {
     int rc = refuse_if_unsafe(store, why);
 
-    store->changes_before = sqlite3_total_changes(store->db);
+    store->changes_before = sqlite3_total_changes64(store->db);
     return rc != 0 ? rc : store_step(store, STMT_BEGIN, "cannot begin a change", why);
 }
 
@@ -113,7 +113,7 @@ static int commit(struct store *store, struct strbuf *why)
 {
     struct committing c = {.store = store, .why = why};
 
-    if (sqlite3_total_changes(store->db) - store->changes_before >= ASIDE_CHANGES)
+    if (sqlite3_total_changes64(store->db) - store->changes_before >= ASIDE_CHANGES)
         store_run_aside(store, step_commit, &c);
     else
         step_commit(&c);

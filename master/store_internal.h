@@ -120,8 +120,8 @@ struct store {
     int checkpoint_pages; /* a -wal of so many pages is folded in behind a commit */
     store_busy_fn on_busy;
     void *busy_context;
-    bool is_aside;      /* a thread of its own has the handle: nobody is called from within SQLite */
-    int changes_before; /* sqlite3_total_changes() when the transaction began */
+    bool is_aside;          /* a thread of its own has the handle: nobody is called from within SQLite */
+    int64_t changes_before; /* sqlite3_total_changes64() when the transaction began */
 };
 
 /** Call fn in a way that may wait for the disk without holding up who waits for us (store_on_busy()). It may use the handle. */
