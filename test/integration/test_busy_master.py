@@ -4,6 +4,7 @@ ends as it should. Asserted by the order of the log and of what clients see, nev
 """
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -17,10 +18,12 @@ from lib.config import Listener
 from lib.machine import require_ptrace
 from lib.manager import Manager
 from lib.streams import is_served
+from lib.tries import in_one_of
 from lib.waiting import wait_until
 
 MANY = 200000  # more than a second of SQLite's work
 SOME = 3000  # enough to be written aside
+TRIES = 4  # a test that gets no processor may find the work done
 
 
 class Call(threading.Thread):
@@ -75,18 +78,18 @@ def replaced_before(daemon, victim, slot, end):
     """Was the victim's successor started before the log has the line `end`?"""
     wait_until(lambda: any(e["msg"] == end for e in daemon.events()), 120, end)
     events = daemon.events()
-    died = next(i for i, e in enumerate(events) if e["msg"] == "worker died" and e["pid"] == str(victim))
-    started = next(i for i, e in enumerate(events) if i > died and e["msg"] == "worker started" and e["worker"] == slot)
-    ended = max(i for i, e in enumerate(events) if e["msg"] == end)
-    return died < started < ended
+    died = next((i for i, e in enumerate(events) if e["msg"] == "worker died" and e["pid"] == str(victim)), len(events))
+    started = next((i for i, e in enumerate(events) if i > died and e["msg"] == "worker started" and e["worker"] == slot), len(events))
+    return started < max(i for i, e in enumerate(events) if e["msg"] == end)
 
 
 def puts(addr, backend, count):
     return [put(addr, f"h{i}.example.com", backend) for i in range(count)]
 
 
-def wal_bytes(folder):
-    return os.stat(os.path.join(folder, "mc-proxy.db-wal")).st_size
+def last_write(folder):
+    """When the -wal was written last: by a transaction that does not fit into memory, or by its commit."""
+    return os.stat(os.path.join(folder, "mc-proxy.db-wal")).st_mtime_ns
 
 
 def snapshots(folder):
@@ -106,17 +109,23 @@ def served(managed, echo):
 @pytest.mark.parametrize("only", [False, True], ids=["made", "validated"])
 def test_a_worker_that_dies_during_a_large_list_of_changes_is_replaced_before_it_ends(served, tmp_path, only):
     daemon, api, listener = served
-    victim = daemon.workers()[0]
-    changes = puts(listener.addr, "10.0.0.1:1", MANY)
-    messages = [{"changes": changes[i:i + 20000], "validate_only": only} for i in range(0, MANY, 20000)]
-    call = Call(lambda: api.apply(*messages, timeout=120))
-    wait_until(lambda: wal_bytes(tmp_path) > 1 << 20, 60, "the changes to be under way", interval=0.001)
-    assert not call.is_over()
-    os.kill(victim, signal.SIGKILL)
-    assert is_served(daemon.port), "and its successor serves"
-    assert not call.is_over(), "then this says nothing: the list is too short"
-    assert call.result().routes_added == MANY
-    assert only or replaced_before(daemon, victim, "0", "changes applied")
+    backends = (f"10.0.0.{i}:1" for i in itertools.count(1))
+
+    def attempt():
+        victim, before = daemon.workers()[0], last_write(tmp_path)
+        changes = puts(listener.addr, next(backends), MANY)
+        messages = [{"changes": changes[i:i + 20000], "validate_only": only} for i in range(0, MANY, 20000)]
+        call = Call(lambda: api.apply(*messages, timeout=120))
+        wait_until(lambda: last_write(tmp_path) > before, 60, "the changes to be under way", interval=0.001)
+        os.kill(victim, signal.SIGKILL)
+        has_served = is_served(daemon.port)  # its successor
+        was_over = call.is_over()
+        answer = call.result()
+        assert answer.routes_added + answer.routes_replaced == MANY
+        assert has_served and not was_over
+        assert only or replaced_before(daemon, victim, "0", "changes applied")
+
+    in_one_of(TRIES, attempt)
     assert is_served(daemon.port)
     assert len(api.routes(listener.addr)) == (1 if only else MANY + 1)
 
@@ -124,53 +133,67 @@ def test_a_worker_that_dies_during_a_large_list_of_changes_is_replaced_before_it
 @pytest.mark.parametrize("work", ["snapshot", "changes"])
 def test_a_worker_that_dies_while_the_disk_is_slow_is_replaced_before_it_has_synced(served, tmp_path, work):
     daemon, api, listener = served
-    victim = daemon.workers()[0]
-    before = wal_bytes(tmp_path)
-    with slow_disk(daemon.pid, 0.4):
+    backends = (f"10.0.0.{i}:1" for i in itertools.count(1))
+
+    def begin():
+        before = last_write(tmp_path), len(snapshots(tmp_path))
         if work == "snapshot":
-            call, end = Call(lambda: api.Snapshot(timeout=60)), "snapshot written"
-            wait_until(lambda: snapshots(tmp_path), 30, "the snapshot to be under way")
+            call = Call(lambda: api.Snapshot(timeout=60))
+            wait_until(lambda: len(snapshots(tmp_path)) > before[1], 30, "the snapshot to be under way")
         else:
-            call, end = Call(lambda: api.apply({"changes": puts(listener.addr, "10.0.0.1:1", SOME)})), "changes applied"
-            wait_until(lambda: wal_bytes(tmp_path) > before, 30, "the changes to be written")
-        os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: any(e["msg"] == "worker started" and e["pid"] != str(victim) for e in daemon.events()) or call.is_over(),
-                   30, "the replacement")
-        assert not call.is_over()
-        call.result()
-    assert replaced_before(daemon, victim, "0", end)
-    wait_until(lambda: any(e["msg"] == "worker ready" and e["pid"] != str(victim) for e in daemon.events()), what="it to be heard")
-    assert is_served(daemon.port)
+            call = Call(lambda: api.apply({"changes": puts(listener.addr, next(backends), SOME)}))
+            wait_until(lambda: last_write(tmp_path) > before[0], 30, "the changes to be written")
+        return call
+
+    def attempt():
+        victim = daemon.workers()[0]
+        with slow_disk(daemon.pid, 0.4):
+            call = begin()
+            os.kill(victim, signal.SIGKILL)
+            call.result()
+        wait_until(lambda: daemon.workers() not in ([], [victim]) and is_served(daemon.port), what="its successor")
+        assert replaced_before(daemon, victim, "0", "snapshot written" if work == "snapshot" else "changes applied")
+
+    in_one_of(TRIES, attempt)
     assert len(api.routes(listener.addr)) == (1 if work == "snapshot" else SOME + 1)
 
 
 def test_a_worker_that_hangs_while_the_disk_is_slow_is_replaced_before_it_has_synced(served, tmp_path):
     daemon, api, _ = served
-    victim = daemon.workers()[0]
-    with slow_disk(daemon.pid, 1):
-        call = Call(lambda: api.Snapshot(timeout=60))
-        wait_until(lambda: snapshots(tmp_path), 30, "the snapshot to be under way")
-        os.kill(victim, signal.SIGSTOP)
-        wait_until(lambda: any(e["msg"] == "worker killed" for e in daemon.events()) or call.is_over(), 30, "it to be found")
-        assert not call.is_over()
-        call.result()
-    assert replaced_before(daemon, victim, "0", "snapshot written")
+
+    def attempt():
+        victim, before = daemon.workers()[0], len(snapshots(tmp_path))
+        with slow_disk(daemon.pid, 1):
+            call = Call(lambda: api.Snapshot(timeout=60))
+            wait_until(lambda: len(snapshots(tmp_path)) > before, 30, "the snapshot to be under way")
+            os.kill(victim, signal.SIGSTOP)
+            call.result()
+        wait_until(lambda: daemon.workers() not in ([], [victim]) and is_served(daemon.port), what="its successor")
+        assert replaced_before(daemon, victim, "0", "snapshot written")
+
+    in_one_of(TRIES, attempt)
 
 
 def test_the_watchdog_is_fed_while_the_disk_is_slow(new_daemon, admin, echo, tmp_path):
     systemd = Manager(tmp_path, watchdog_s=0.6)
     listener = Listener(routes=[f"* {echo.address}"])
     daemon = new_daemon([listener], env=systemd.env, grpc={"addr": f"unix:{tmp_path}/admin.sock"}).start()
+
+    def attempt():
+        before = len(snapshots(tmp_path))
+        with slow_disk(daemon.pid, 0.5):
+            call = Call(lambda: api.Snapshot(timeout=60))
+            wait_until(lambda: len(snapshots(tmp_path)) > before, 30, "the snapshot to be under way")
+            fed = len(systemd.messages("WATCHDOG"))
+            wait_until(lambda: len(systemd.messages("WATCHDOG")) >= fed + 4 or call.is_over(), 30, "the watchdog's food")
+            was_over = call.is_over()
+            call.result()
+        assert not was_over
+
     try:
         systemd.wait_for("READY")
         api = admin(f"unix:{tmp_path}/admin.sock")
-        with slow_disk(daemon.pid, 0.5):
-            call = Call(lambda: api.Snapshot(timeout=60))
-            wait_until(lambda: snapshots(tmp_path), 30, "the snapshot to be under way")
-            fed = len(systemd.messages("WATCHDOG"))
-            wait_until(lambda: len(systemd.messages("WATCHDOG")) >= fed + 4 or call.is_over(), 30, "the watchdog's food")
-            assert not call.is_over()
-            call.result()
+        in_one_of(TRIES, attempt)
         daemon.stop()
     finally:
         systemd.close()
