@@ -2,7 +2,6 @@
 
 #include "aside.h"
 
-#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -15,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "attendance.h"
 #include "clock.h"
 #include "fork_child.h"
 
@@ -38,20 +38,6 @@ static void work(void *context)
     if (w->us > 0)
         usleep(w->us);
     w->is_done = true;
-}
-
-struct attendance {
-    pthread_t thread;
-    unsigned count;
-    unsigned elsewhere;
-};
-
-static void attend(void *attendant)
-{
-    struct attendance *a = attendant;
-
-    a->count++;
-    a->elsewhere += !pthread_equal(pthread_self(), a->thread);
 }
 
 static void test_who_waits_attends_to_other_things_in_its_own_thread(void **state)
