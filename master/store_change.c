@@ -5,17 +5,18 @@
 
 #define ASIDE_CHANGES 1000 /* rows: fewer are written within some milliseconds, and a thread costs 0.05 ms */
 
-/* After these nobody knows what is on the disk: the kernel reports a failed fsync once and may have dropped the pages. */
-static bool is_unsafe(int result)
+/* After a failed sync nobody knows what is on the disk: the kernel reports it once and may have dropped the pages. */
+static void note_result(struct store *store, int result)
 {
-    return result == SQLITE_IOERR_FSYNC || result == SQLITE_IOERR_DIR_FSYNC || (result & 0xff) == SQLITE_CORRUPT ||
-           (result & 0xff) == SQLITE_NOTADB;
+    if (result == SQLITE_IOERR_FSYNC || result == SQLITE_IOERR_DIR_FSYNC)
+        store->is_poisoned = true;
+    else if ((result & 0xff) == SQLITE_CORRUPT || (result & 0xff) == SQLITE_NOTADB)
+        store->is_damaged = true;
 }
 
 int store_fail(struct store *store, const char *doing, struct strbuf *why)
 {
-    if (is_unsafe(sqlite3_extended_errcode(store->db)))
-        store->is_poisoned = true;
+    note_result(store, sqlite3_extended_errcode(store->db));
     int rc = store_sql_error(store->db, store->file.path, doing, why);
     return rc == ERR_IN_USE || rc == ERR_SYSTEM ? ERR_UNAVAILABLE : rc;
 }
@@ -51,6 +52,11 @@ static int refuse_if_unsafe(struct store *store, struct strbuf *why)
     if (is_moved(store))
         strbuf_addf(why, "database %s: the file or its -wal has been removed or replaced; restart mc-proxy",
                     store->file.path);
+    else if (store->is_damaged)
+        strbuf_addf(why,
+                    "database %s: no changes, it is damaged; before a restart, save what is in force "
+                    "(routes export, firewall export), then restore a snapshot",
+                    store->file.path);
     else if (store->is_poisoned)
         strbuf_addf(why, "database %s: no changes after an earlier disk error; look at the disk, then restart mc-proxy",
                     store->file.path);
@@ -84,9 +90,8 @@ static int on_wal_grown(void *context, sqlite3 *db, const char *name, int pages)
     struct store *store = context;
 
     CHECK_MAGIC(store, STORE_MAGIC);
-    if (pages >= store->checkpoint_pages &&
-        is_unsafe(sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL)))
-        store->is_poisoned = true;
+    if (pages >= store->checkpoint_pages)
+        note_result(store, sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));
     return SQLITE_OK;
 }
 

@@ -117,6 +117,7 @@ struct store {
     bool in_transaction;  /* between store_begin() and store_commit() or store_rollback() */
     bool is_doomed;       /* a change in it failed: it can only be rolled back */
     bool is_poisoned;     /* what reached the disk is not known: no more changes */
+    bool is_damaged;      /* what is there is no database of ours any more: the same, and a restart would not mend it */
     int checkpoint_pages; /* a -wal of so many pages is folded in behind a commit */
     store_busy_fn on_busy;
     void *busy_context;

@@ -115,6 +115,15 @@ static int query_int(sqlite3 *db, const char *path, const char *sql, int64_t *ou
     return rc;
 }
 
+/* What is wrong, without SQLite's heading above it ("*** in database main ***"), and one thing of it. */
+static void add_damage(const char *verdict, struct strbuf *why)
+{
+    const char *end_of_heading = strncmp(verdict, "***", 3) == 0 ? strchr(verdict, '\n') : NULL;
+    const char *line = end_of_heading != NULL ? end_of_heading + 1 : verdict;
+
+    strbuf_addf(why, "damaged (%.*s); restore a snapshot", (int)strcspn(line, "\n"), line);
+}
+
 static int quick_check(sqlite3 *db, const char *path, struct strbuf *why)
 {
     sqlite3_stmt *stmt = NULL;
@@ -128,8 +137,8 @@ static int quick_check(sqlite3 *db, const char *path, struct strbuf *why)
         if (verdict == NULL) {
             rc = store_sql_error(db, path, "cannot be checked", why);
         } else if (strcmp(verdict, "ok") != 0) {
-            strbuf_addf(why, "database %s: damaged (%.*s); restore a snapshot", path, (int)strcspn(verdict, "\n"),
-                        verdict);
+            strbuf_addf(why, "database %s: ", path);
+            add_damage(verdict, why);
             rc = ERR_CORRUPT;
         }
     }
