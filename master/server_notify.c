@@ -204,7 +204,7 @@ static void on_watchdog(EV_P_ ev_timer *timer, int revents)
 
 void server_notify_attend(struct server *s)
 {
-    const struct server_notify *n = &s->notify;
+    struct server_notify *n = &s->notify; /* libev's macro casts */
 
     if (ev_is_active(&n->watchdog) && clock_monotonic_ms() - n->fed_ms >= n->notify.watchdog_us / WATCHDOG_SHARE / 1000)
         feed(s);
