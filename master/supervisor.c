@@ -1,4 +1,4 @@
-/* The supervisor's life: made, started, told, drained. Births and deaths are in supervisor_watch.c. */
+/* The supervisor's life: made, started, told, drained. Births are in supervisor_birth.c, deaths in supervisor_watch.c. */
 
 #include "supervisor.h"
 

@@ -5,6 +5,7 @@
 
 #include "respawn.h"
 #include "shm_layout.h"
+#include "stats_segment.h"
 #include "supervisor.h"
 #include "worker_slot.h"
 
@@ -74,13 +75,23 @@ struct supervisor {
 
 struct supervisor *supervisor_check(void *data);
 
-/* supervisor_watch.c: births and deaths */
+static inline struct shm_worker_stats *supervisor_slot_stats(const struct worker_slot *slot)
+{
+    return &slot->supervisor->options.stats->stats->workers[slot->index];
+}
+
+/* supervisor_birth.c */
 
 /** Start a worker in a slot without process; on error the slot is SLOT_DEAD. Errors are logged. */
 int supervisor_start_slot(struct supervisor *sup, struct worker_slot *slot) MUST_CHECK;
 
 /** Start what is dead and wanted, as fast as respawn.h allows; the rest later. */
 void supervisor_start_dead(struct supervisor *sup);
+
+/** Tell, once, that all wanted workers run. */
+void supervisor_note_ready(struct supervisor *sup);
+
+/* supervisor_watch.c: deaths */
 
 void supervisor_watch_begin(struct supervisor *sup);
 void supervisor_watch_end(struct supervisor *sup);
