@@ -46,8 +46,10 @@ from lib.tls import Pki  # noqa: E402
 ALONE = ("start", "stop")  # stages whose points need a daemon of their own
 BATCH = 24
 # Where these lack memory, nobody can do better. The dynamic linker (thread-local data) ends the process by itself; libseccomp 2.5.4 crashes,
-# or makes a filter that lets less pass: a worker that is being born dies of it, before it has a connection, and is replaced.
+# or makes a filter that lets less pass: a worker that is being born dies of it, before it has a connection, and is replaced. The address
+# sanitizer ends the process when a thread begins and it has no memory for what it notes of it: that is before a line of ours runs there.
 NOT_OURS = ("ld-", "libseccomp.")
+SANITIZER = ("libasan.",)
 SAMPLE = [("short", shims.WORKER, 1), ("eintr", shims.EVERYBODY, 3)]
 EVERYWHERE = [*SAMPLE, ("short", shims.MASTER, 1), ("eintr", shims.EVERYBODY, 2), ("eintr", shims.EVERYBODY, 7)]
 
@@ -251,9 +253,14 @@ def _everywhere(mode):
 
 # ---- the coordinator
 
+def is_ours(site, symbols):
+    is_below_us = any(symbols.is_in(f, BINARY) for f in site["frames"])
+    return not symbols.is_in_library(site["frames"][:2], NOT_OURS) and (is_below_us or not symbols.is_in_library(site["frames"], SANITIZER))
+
+
 def thinned(sites, symbols, limit):
     """At most `limit` sites of each place, evenly spread; 0: all."""
-    sites = [s for s in sites if not symbols[s["role"] == shims.WORKER].is_in_library(s["frames"][:2], NOT_OURS)]
+    sites = [s for s in sites if is_ours(s, symbols[s["role"] == shims.WORKER])]
     if not limit:
         return sites
     places = {}
