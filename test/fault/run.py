@@ -37,7 +37,7 @@ sys.path.insert(0, HERE)
 
 import shim as shims  # noqa: E402
 import silence  # noqa: E402
-from session import Session, Stuck, World, wait_until  # noqa: E402
+from session import LOSS, READY, Session, Stuck, World, wait_until  # noqa: E402
 from symbols import Symbols, read_maps  # noqa: E402
 
 from lib.daemon import BINARY  # noqa: E402
@@ -89,7 +89,7 @@ class Bench:
             for stage in Session.STAGES:
                 session.run(stage)
                 if stage == "start":
-                    wait_until(lambda: any(e["msg"] == "server is ready" for e in session.daemon.events()), 40, "readiness")
+                    wait_until(lambda: session.count(READY), 40, "readiness")
                     maps = [read_maps(pid) for pid in (session.daemon.pid, session.daemon.workers()[0])]
             assert not session.reports(session.daemon.events()), f"the session fails without a fault: {session.noted}"
             session.daemon.check_end()
@@ -138,8 +138,7 @@ class Bench:
     @staticmethod
     def _has_ended(session):
         """Sockets listen before the database is loaded, which may still fail: wait for the one or the other."""
-        wait_until(lambda: session.daemon.returncode is not None or
-                   any(e["msg"] == "server is ready" for e in session.daemon.events()), 40, "readiness or an end")
+        wait_until(lambda: session.daemon.returncode is not None or session.count(READY, LOSS), 40, "readiness or an end")
         if session.daemon.returncode is not None:
             session.daemon.wait()
         return session.daemon.returncode is not None

@@ -83,7 +83,7 @@ ROWS = [
 
 
 class Defect(NamedTuple):
-    """What a library makes of a fault that we can do nothing about: `report` stands in the sanitizer's."""
+    """What a library makes of a fault that we can do nothing about: `report` stands in what is said of it, mostly by the sanitizer."""
     call: str
     way: str
     report: str
@@ -93,6 +93,8 @@ class Defect(NamedTuple):
 DEFECTS = [
     Defect("malloc", "global_state_allocate", "SEGV nss/nss_database.c", "glibc 2.36 goes on with the state that it did not get, at the first "
            "look-up of a user: a start without memory ends by a signal"),
+    Defect("malloc", "nss_database_reload_1", "nss_database_reload_1: Assertion", "glibc 2.36 takes no memory for a line of nsswitch.conf for an "
+           "error that cannot be: the same"),
     Defect("realloc", "libcrypto.so.3:CRYPTO_set_ex_data", "LeakSanitizer", "OpenSSL 3.0 loses a provider that it has half made; the start ends, and says why"),
 ]
 
