@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "config_builder.h"
 #include "config_env.h"
 #include "config_memory.h"
@@ -18,6 +20,8 @@
 
 #define CONFIG_FILE_MAX_BYTES (64u << 20) /* a million routes; what is larger is no configuration (/dev/zero is one) */
 #define CONFIG_READ_FIRST     (64u << 10)
+#define CONFIG_READ_MS \
+    5000 /* for all of it: a running server does nothing else meanwhile, and a pipe's writer may never come */
 
 /* ---- errors ---- */
 
@@ -113,16 +117,31 @@ int config_parse_text(struct bytes text, const char *path, char *const *environm
     return parse(text, path, environment, &mode_whole, out, errors);
 }
 
+/** As read(2), but waits for a pipe's writer until the deadline only; -1 and ETIMEDOUT then. Files are always ready. */
+static ssize_t read_until(int fd, char *to, size_t size, uint64_t deadline_ms)
+{
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    uint64_t now_ms = clock_monotonic_ms();
+    int ready = poll(&readable, 1, now_ms < deadline_ms ? (int)(deadline_ms - now_ms) : 0);
+
+    if (ready > 0)
+        return read(fd, to, size);
+    if (ready == 0)
+        errno = ETIMEDOUT;
+    return -1;
+}
+
 /** Read to the end; 0, ERR_SYSTEM (errno), ERR_TOO_LARGE or ERR_NO_MEMORY. The caller frees *text_out in every case. */
 static int read_all(int fd, char **text_out, size_t *len_out)
 {
+    uint64_t deadline_ms = clock_monotonic_ms() + CONFIG_READ_MS;
     size_t capacity = CONFIG_READ_FIRST;
 
     *text_out = malloc(capacity);
     *len_out = 0;
     while (*text_out != NULL) {
-        ssize_t n = read(fd, *text_out + *len_out, capacity - *len_out);
-        if (n < 0 && errno == EINTR)
+        ssize_t n = read_until(fd, *text_out + *len_out, capacity - *len_out, deadline_ms);
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (n <= 0)
             return n == 0 ? 0 : ERR_SYSTEM;
@@ -142,7 +161,7 @@ static int read_all(int fd, char **text_out, size_t *len_out)
 
 static int read_file(const char *path, char **text_out, size_t *len_out)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* the opening of a pipe would wait for its writer */
     int rc;
 
     *text_out = NULL;
@@ -155,6 +174,13 @@ static int read_file(const char *path, char **text_out, size_t *len_out)
     return rc;
 }
 
+static const char *unreadable(int rc)
+{
+    if (rc == ERR_SYSTEM)
+        return errno == ETIMEDOUT ? "it is a pipe, and nobody has written all of it within 5 s" : strerror(errno);
+    return "it is larger than 64 MiB";
+}
+
 static int load(const char *path, char *const *environment, const struct load_mode *mode, struct config **out,
                 struct config_errors *errors)
 {
@@ -165,8 +191,7 @@ static int load(const char *path, char *const *environment, const struct load_mo
     if (rc == 0) {
         rc = parse(bytes_of(text, len), path, environment, mode, out, errors);
     } else if (rc != ERR_NO_MEMORY) {
-        config_errors_add(errors, "%s: cannot be read: %s; expected a configuration file", path,
-                          rc == ERR_SYSTEM ? strerror(errno) : "it is larger than 64 MiB");
+        config_errors_add(errors, "%s: cannot be read: %s; expected a configuration file", path, unreadable(rc));
         rc = ERR_INVALID;
     }
     free(text);

@@ -312,6 +312,18 @@ static void log_failed(const struct server *s, pid_t pid, int status)
     log_event_end(&e);
 }
 
+/* One that was stopped, or has handed over in its turn before our last connection ended, is nothing to wake anybody for. */
+static void log_ended(pid_t pid, int status)
+{
+    bool is_in_order = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    struct log_event e;
+
+    log_event_begin(&e, is_in_order ? LOG_INFO : LOG_ERROR, "the new process has ended");
+    log_event_u64(&e, LOG_KEY_PID, (uint64_t)pid);
+    exit_status_log(&e, status);
+    log_event_end(&e);
+}
+
 static void resume(struct server *s)
 {
     char text[1024];
@@ -340,7 +352,7 @@ static void on_successor_gone(struct server *s, int status)
     u->pid = 0;
     u->give_at_ms = 0;
     if (u->is_handed_over || s->is_stopping) {
-        log_successor(u->is_handed_over ? LOG_ERROR : LOG_INFO, "the new process has ended", pid);
+        log_ended(pid, status);
         return;
     }
     log_failed(s, pid, status);

@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 
 import pytest
 
@@ -114,6 +115,20 @@ def test_missing_file_is_78(tmp_path):
     done = run_command("check", "-c", str(tmp_path / "none.ini"))
     assert done.returncode == 78
     assert "none.ini" in done.stderr
+
+
+def test_a_configuration_may_come_through_a_pipe(tmp_path):
+    """As in `mc-proxy check -c <(envsubst <template)`; its writer takes its time."""
+    text = good(tmp_path)
+    read_end, write_end = os.pipe()
+    half = len(text) // 2
+    timer = threading.Timer(0.3, lambda: (os.write(write_end, text[half:].encode()), os.close(write_end)))
+    os.write(write_end, text[:half].encode())
+    timer.start()
+    done = run_command("check", "-c", f"/dev/fd/{read_end}", pass_fds=[read_end])
+    timer.join()
+    os.close(read_end)
+    assert done.returncode == 0, done
 
 
 @pytest.mark.parametrize("command", ["check", "server"])

@@ -65,6 +65,23 @@ def test_wrong_configuration_changes_nothing_and_says_where(running):
     assert is_served(daemon.port)
 
 
+def test_a_pipe_without_a_writer_is_refused_in_time(running):
+    """To wait for its writer would be the end of the master: no worker replaced, no call answered, not even a stop."""
+    daemon = running()
+    good = text_of(daemon)
+    os.unlink(daemon.config_path)
+    os.mkfifo(daemon.config_path)
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: verdicts(daemon), 20, "the verdict of the reload")
+    assert verdicts(daemon)[0]["msg"] == REFUSED
+    said = [e["error"] for e in daemon.events() if e["msg"] == "configuration error"]
+    assert said == [f"{daemon.config_path}: cannot be read: it is a pipe, and nobody has written all of it within 5 s; "
+                    "expected a configuration file"]
+    os.unlink(daemon.config_path)
+    reload(daemon, good)
+    assert is_served(daemon.port)
+
+
 def test_open_connections_survive_and_go_on(running):
     daemon = running()
     with clients.connect(daemon.port) as s:

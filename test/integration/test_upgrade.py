@@ -142,6 +142,35 @@ def test_a_stop_of_the_old_process_ends_its_relays_after_shutdown_timeout(upgrad
     assert is_served(server.daemon.port)
 
 
+ENDED = "the new process has ended"
+
+
+def test_a_successor_that_hands_over_in_its_turn_is_no_error(upgradable):
+    """Two upgrades while a relay holds the first process, which sees its successor end as it should. One that crashes is an error."""
+    server = upgradable()
+    relays = Relays(lambda: established(server.daemon.port))
+    relays.add()
+    server.upgrade()
+    second = server.main
+    server.upgrade()
+    ended = wait_until(lambda: server.events(ENDED), 20, "the first process to see its successor end")[0]
+    assert (ended["level"], ended["pid"], ended["status"]) == ("INFO", str(second), "0")
+    relays.check_and_close()
+    assert server.wait_for_end(server.daemon.pid) == 0
+
+
+def test_a_successor_that_dies_is_an_error(upgradable):
+    server = upgradable(proxy={"shutdown_timeout": "500ms"})
+    relays = Relays(lambda: established(server.daemon.port))
+    relays.add()
+    server.upgrade()
+    os.kill(server.main, signal.SIGKILL)
+    ended = wait_until(lambda: server.events(ENDED), 20, "the first process to see its successor die")[0]
+    assert (ended["level"], ended["signal"]) == ("ERROR", "9")
+    server.main = server.daemon.pid  # all that is left
+    relays.check_and_close()
+
+
 def test_the_configuration_is_read_anew(upgradable, echo):
     """Fewer workers, a listener less and one more, other time-outs."""
     kept, gone = Listener(name="kept"), Listener(name="gone")
