@@ -166,6 +166,14 @@ def test_standard_error_that_nobody_reads_stalls_nothing(new_daemon, write):
         os.close(read_end)
 
 
+def test_sigusr1_ends_nobody(new_daemon):
+    """Scripts that rotate logs send it."""
+    daemon = new_daemon([Listener()]).start()
+    daemon.signal(signal.SIGUSR1)
+    daemon.wait_for_log(lambda e: e["msg"].startswith("SIGUSR1 does nothing"))
+    daemon.stop()
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_a_signal_before_the_configuration_is_read_waits(write, tmp_path, number):
     """The file is a pipe at first, so the server waits in the middle of its very first step when the signal comes."""
