@@ -24,6 +24,7 @@
 #include "server_internal.h"
 #include "server_metrics.h"
 #include "server_privileges.h"
+#include "shared_file.h"
 #include "state.h"
 #include "supervisor.h"
 #include "tables.h"
@@ -110,7 +111,7 @@ static int open_state(struct server *s)
     int rc = stats_segment_init(&s->stats);
 
     if (rc != 0)
-        return fail_logged("cannot make shared memory", rc == ERR_SYSTEM ? strerror(errno) : err_text(rc));
+        return fail_logged("cannot make shared memory", shared_file_why(rc));
     s->has_stats = true;
     struct state_options options = {.loop = s->loop,
                                     .stats = s->stats.stats,
