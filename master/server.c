@@ -271,6 +271,8 @@ static int make_supervisor(struct server *s)
     int rc = worker_user_find(s->config->user, &user, &why);
     if (rc != 0)
         return fail_logged("cannot start workers", text) + (rc != ERR_SYSTEM ? CLI_CONFIG - CLI_FAILED : 0);
+    if (user.uid != UINT32_MAX && server_can_become_user(user.name, &why) != 0)
+        return fail_logged("cannot start workers", text);
     struct supervisor_options options = {
         .binary_fd = s->binary_fd,
         .tables_fd = tables_worker_fd(state_tables(s->state)),
