@@ -148,6 +148,7 @@ int main(int argc, char **argv)
 
     reserve_standard_streams();
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of write(), with a line and a status */
+    signal(SIGXFSZ, SIG_IGN); /* and so is a file that RLIMIT_FSIZE lets grow no further */
     status = run(argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "mc-proxy: cannot write to standard output: %s\n", strerror(errno));

@@ -24,6 +24,7 @@
 #include "server_internal.h"
 #include "server_metrics.h"
 #include "server_privileges.h"
+#include "shared_file.h"
 #include "state.h"
 #include "supervisor.h"
 #include "tables.h"
@@ -110,7 +111,7 @@ static int open_state(struct server *s)
     int rc = stats_segment_init(&s->stats);
 
     if (rc != 0)
-        return fail_logged("cannot make shared memory", rc == ERR_SYSTEM ? strerror(errno) : err_text(rc));
+        return fail_logged("cannot make shared memory", shared_file_why(rc));
     s->has_stats = true;
     struct state_options options = {.loop = s->loop,
                                     .stats = s->stats.stats,
@@ -270,6 +271,8 @@ static int make_supervisor(struct server *s)
     int rc = worker_user_find(s->config->user, &user, &why);
     if (rc != 0)
         return fail_logged("cannot start workers", text) + (rc != ERR_SYSTEM ? CLI_CONFIG - CLI_FAILED : 0);
+    if (user.uid != UINT32_MAX && server_can_become_user(user.name, &why) != 0)
+        return fail_logged("cannot start workers", text);
     struct supervisor_options options = {
         .binary_fd = s->binary_fd,
         .tables_fd = tables_worker_fd(state_tables(s->state)),

@@ -101,7 +101,7 @@ struct server {
     struct server_metrics *metrics; /* NULL until the listeners are there */
     struct server_upgrade upgrade;
     struct server_predecessor predecessor;
-    ev_signal on_term, on_int, on_hup, on_usr2;
+    ev_signal on_term, on_int, on_hup, on_usr1, on_usr2;
     ev_timer housekeeping;
     struct reload_gate reload_gate;
     ev_timer reload_timer;       /* opens the gate */

@@ -40,6 +40,13 @@ static void shrink_bounding_set(void)
     }
 }
 
+static int get_sets(struct __user_cap_data_struct *data)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+
+    return (int)syscall(SYS_capget, &header, data);
+}
+
 /** A set that holds nothing else is left alone: a service manager's filter may keep capset(2) away. */
 static int shrink_sets(void)
 {
@@ -47,7 +54,7 @@ static int shrink_sets(void)
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
-    if (syscall(SYS_capget, &header, data) != 0)
+    if (get_sets(data) != 0)
         return -1;
     for (unsigned i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
         uint32_t mask = (uint32_t)(kept >> (32 * i));
@@ -81,4 +88,20 @@ int server_give_up_privileges(struct strbuf *why)
     if (hide_memory() != 0)
         return fail(why, "keep other users from our memory");
     return 0;
+}
+
+int server_can_become_user(const char *name, struct strbuf *why)
+{
+    static const uint64_t wanted = BIT(CAP_SETUID) | BIT(CAP_SETGID);
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+    if (get_sets(data) != 0)
+        return fail(why, "read our capabilities");
+    if ((data[0].effective & wanted) == wanted)
+        return 0;
+    strbuf_addf(why,
+                "they cannot become the user %s, as CAP_SETUID and CAP_SETGID have been taken from root; "
+                "give both, or start the server as that user",
+                name);
+    return ERR_SYSTEM;
 }

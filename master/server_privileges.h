@@ -14,4 +14,13 @@
  */
 int server_give_up_privileges(struct strbuf *why) MUST_CHECK;
 
+/**
+ * May workers of this process, which is root's, become another user? Root of a container often may not, and they do not live as root.
+ *
+ * @param name  of the user, for people
+ * @param why   on error: why not, and what to do
+ * @return 0 or ERR_SYSTEM
+ */
+int server_can_become_user(const char *name, struct strbuf *why) MUST_CHECK;
+
 #endif

@@ -68,6 +68,15 @@ static void on_upgrade_signal(EV_P_ ev_signal *signal_watcher, int revents)
     server_ask_upgrade(s);
 }
 
+/* By habit from servers that open their logs anew at it; unwatched it would end this one on the spot. */
+static void on_useless_signal(EV_P_ ev_signal *signal_watcher, int revents)
+{
+    (void)loop;
+    (void)signal_watcher;
+    (void)revents;
+    log_text(LOG_WARN, "SIGUSR1 does nothing: there is no log file to open anew");
+}
+
 static void watch_signal(struct server *s, ev_signal *watcher, void (*callback)(EV_P_ ev_signal *, int), int signum)
 {
     ev_signal_init(watcher, callback, signum);
@@ -83,6 +92,7 @@ void server_hold_signals(bool hold)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
     sigaddset(&set, SIGUSR2);
     sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
 }
@@ -92,5 +102,6 @@ void server_watch_signals(struct server *s)
     watch_signal(s, &s->on_term, on_stop_signal, SIGTERM);
     watch_signal(s, &s->on_int, on_stop_signal, SIGINT);
     watch_signal(s, &s->on_hup, on_reload_signal, SIGHUP);
+    watch_signal(s, &s->on_usr1, on_useless_signal, SIGUSR1);
     watch_signal(s, &s->on_usr2, on_upgrade_signal, SIGUSR2);
 }

@@ -4,10 +4,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "err.h"
+
+const char *shared_file_why(int rc)
+{
+    if (errno == EFBIG)
+        return "the size of files is limited; lift it (ulimit -f, LimitFSIZE)";
+    if (errno == ENOMEM)
+        return "memory or the address space is limited; lift it (ulimit -v, LimitAS)";
+    return rc == ERR_SYSTEM || rc == ERR_NO_SPACE ? strerror(errno) : err_text(rc);
+}
 
 static int shared_file_error(int error_number)
 {

@@ -16,4 +16,11 @@
  */
 int shared_file_make(const char *name, uint64_t bytes, int *fd_out, void **mapping_out) MUST_CHECK;
 
+/**
+ * Why shared memory could not be made, for people: a limit that the service was given, mostly.
+ *
+ * @param rc  of the function that failed just now: errno is still its own
+ */
+const char *shared_file_why(int rc);
+
 #endif

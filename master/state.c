@@ -45,7 +45,7 @@ static int open_tables(struct state *s, const struct state_options *options, str
     int rc;
 
     if ((rc = tables_new(&tables, &s->tables)) != 0) {
-        strbuf_addf(why, "cannot make the shared tables: %s", rc == ERR_SYSTEM ? strerror(errno) : err_text(rc));
+        strbuf_addf(why, "cannot make the shared tables: %s", shared_file_why(rc));
         return rc;
     }
     if ((rc = backend_set_new(s->tables, &s->backends)) != 0 ||

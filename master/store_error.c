@@ -1,5 +1,7 @@
 /* SQLite's results in our codes and in words that say what to do. */
 
+#include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "err.h"
@@ -29,10 +31,19 @@ static const struct error_row rows[] = {
     {SQLITE_TOOBIG, ERR_INVALID, "a text is empty or too long"},
 };
 
-int store_sql_error(sqlite3 *db, const char *path, const char *doing, struct strbuf *why)
+/* Where SQLite makes room ahead of the data, as for the -shm at a start, a full disk is an I/O error to it. */
+static int result_of(sqlite3 *db, int system_errno)
 {
     int result = sqlite3_extended_errcode(db);
+    bool is_full = system_errno == ENOSPC || system_errno == EDQUOT;
+
+    return (result & 0xff) == SQLITE_IOERR && result != SQLITE_IOERR_NOMEM && is_full ? SQLITE_FULL : result;
+}
+
+int store_sql_error(sqlite3 *db, const char *path, const char *doing, struct strbuf *why)
+{
     int system_errno = sqlite3_system_errno(db);
+    int result = result_of(db, system_errno);
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (rows[i].sqlite != result && rows[i].sqlite != (result & 0xff))

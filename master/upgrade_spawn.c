@@ -150,7 +150,7 @@ static int child_place_fds(struct spawn_plan *plan, int *report_fd)
 
 static void child_exec(void *context, int *report_fd)
 {
-    static const int not_yet[] = {SIGHUP, SIGUSR2, SIGPIPE};
+    static const int not_yet[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE};
     struct spawn_plan *plan = context;
 
     child_write_pid(plan->pid + sizeof PID_VARIABLE - 1);

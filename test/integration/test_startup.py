@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import resource
 import signal
 import socket
 import subprocess
@@ -164,6 +165,47 @@ def test_standard_error_that_nobody_reads_stalls_nothing(new_daemon, write):
     finally:
         process.kill()
         os.close(read_end)
+
+
+def limited_files(size):
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_a_log_file_that_may_not_grow_ends_nobody(write, tmp_path, backend):
+    """As with LimitFSIZE= or a shell's ulimit -f: the line is lost, and the kernel's SIGXFSZ hurts nobody."""
+    listener = Listener(routes=[f"* {backend(EchoBackend).address}"])
+    size = 2 << 30
+    with open(tmp_path / "log", "ab") as log:
+        log.truncate(size)
+        process = subprocess.Popen([BINARY, "server", "-c", write(listener)], env=environment(), stderr=log, preexec_fn=limited_files(size))
+    try:
+        wait_until(lambda: process.poll() is not None or listener.port in procfs.listening_ports(), 20, "the listener")
+        for _ in range(5):
+            assert clients.enters(listener.port, hello.client_hello(b"www.example.com"))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert (tmp_path / "log").stat().st_size == size
+    finally:
+        process.kill()
+
+
+def test_too_low_a_limit_of_files_is_named(write):
+    done = run_command("server", "-c", write(), preexec_fn=limited_files(1 << 20))
+    expect_one_error(done, 1, "LimitFSIZE")
+
+
+@pytest.mark.skipif(is_sanitized(), reason="sanitizers need all of the address space themselves")
+def test_too_low_a_limit_of_address_space_is_named(write):
+    done = run_command("server", "-c", write(), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (200 << 20, 200 << 20)))
+    expect_one_error(done, 1, "LimitAS")
+
+
+def test_sigusr1_ends_nobody(new_daemon):
+    """Scripts that rotate logs send it."""
+    daemon = new_daemon([Listener()]).start()
+    daemon.signal(signal.SIGUSR1)
+    daemon.wait_for_log(lambda e: e["msg"].startswith("SIGUSR1 does nothing"))
+    daemon.stop()
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])

@@ -431,6 +431,10 @@ static int on_full_disk_from_the_start(struct fixture *f)
     if (store_open(f->db, &store, &f->why) != 0)
         return 3;
     store_close(&store);
+    fill_disk(f); /* a later start: what SQLite lacks room for is the -shm, and to it that is an I/O error */
+    strbuf_reset(&f->why);
+    if (store_open(f->db, &store, &f->why) != ERR_UNAVAILABLE || strstr(f->words, "the disk is full") == NULL)
+        return 4;
     return 0;
 }
 
