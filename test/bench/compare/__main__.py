@@ -117,7 +117,8 @@ def main():
     try:
         run(chosen, bench, results, save)
     except KeyboardInterrupt:
-        print("interrupted: what follows is what there is", file=sys.stderr)
+        print("interrupted: what follows is what there is, and the documents stay as they are", file=sys.stderr)
+        chosen.docs = chosen.plots = ""
     finally:
         bench.close()
         shutil.rmtree(folder, ignore_errors=True)
