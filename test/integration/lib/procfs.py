@@ -61,12 +61,14 @@ def open_files(pid):
 
 
 def shared_bytes(pid):
-    """Memory that the shared memory takes which a process has descriptors of."""
+    """Memory that the shared memory takes which a process has descriptors of; of the logs' rings all that they may come to, as a ring
+    is written through once before it begins anew."""
     total = 0
     for fd, target in descriptors(pid).items():
         if target.startswith("/memfd:"):
             with contextlib.suppress(*_GONE):
-                total += os.stat(f"/proc/{pid}/fd/{fd}").st_blocks * 512
+                status = os.stat(f"/proc/{pid}/fd/{fd}")
+                total += status.st_size if target.startswith("/memfd:mc-proxy-log") else status.st_blocks * 512
     return total
 
 
